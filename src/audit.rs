@@ -1,0 +1,118 @@
+//! What happened, as one row each: the shape of the audit trail.
+//!
+//! A write leaves two rows, its intent before the upstream call and its outcome before the reply, and both are durable
+//! by then. Anything else leaves one row; a refusal is a row like any other. Rows hold names and numbers, never
+//! arguments, results or credentials.
+
+use serde::{Deserialize, Serialize};
+
+/// Which row of a request this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A write is about to leave.
+    Intent,
+    /// A request was answered.
+    Outcome,
+    /// A request was refused before it reached an upstream.
+    Refusal,
+    /// An administrator changed something.
+    Change,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Not yet: the row is an intent.
+    Pending,
+    /// The upstream answered with a result.
+    Ok,
+    /// The upstream answered with a result that says `isError`.
+    ToolError,
+    /// The upstream answered with a JSON-RPC error.
+    RpcError,
+    /// The upstream asks for the caller's input.
+    InputRequired,
+    /// The upstream failed; `reason` says how.
+    UpstreamFailed,
+    /// The caller went away before the answer.
+    Cancelled,
+    /// The portal refused; `reason` says why.
+    Refused,
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Sorts by time; unique.
+    pub id: String,
+    /// The request, as the caller was told it; several rows may share it.
+    pub request_id: String,
+    /// Unix milliseconds.
+    pub at_ms: u64,
+    /// Which row.
+    pub kind: Kind,
+    /// How it ended.
+    pub status: Status,
+    /// The label of a refusal or failure; `unavailable:` lists for listings; otherwise absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The rule that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The portal.
+    pub portal: String,
+    /// The principal's subject; `anonymous` where nobody signed in.
+    pub principal: String,
+    /// The principal's e-mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The OAuth client or self-given name of the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The MCP method.
+    pub method: String,
+    /// The server that did the work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The tool, prompt or resource at that server, or the name asked for where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The client's era.
+    pub era: String,
+    /// Whether it could change something.
+    pub is_write: bool,
+    /// From receipt to the end of the answer.
+    pub duration_ms: u64,
+    /// Size of the client's body.
+    pub request_bytes: u64,
+    /// Size of the answer as far as it was read.
+    pub reply_bytes: u64,
+    /// The configuration revision that decided.
+    pub revision: u64,
+}
+
+/// Makes an id that sorts by time: 12 hexadecimal digits of milliseconds, then 20 random ones.
+#[must_use]
+pub fn event_id(now_ms: u64, random: [u8; 10]) -> String {
+    use std::fmt::Write as _;
+    let mut id = format!("{:012x}", now_ms & 0xffff_ffff_ffff);
+    for byte in random {
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_have_one_length() {
+        let early = event_id(1_000, [255; 10]);
+        let late = event_id(1_001, [0; 10]);
+        assert!(early < late);
+        assert_eq!((early.len(), late.len()), (32, 32));
+    }
+}

@@ -1,0 +1,366 @@
+//! Fetching a server's listing: which eras it speaks, then its tools, prompts, resources and templates.
+
+use std::rc::Rc;
+
+use futures::StreamExt as _;
+use futures::future::{Either, select};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::snapshot::{Facts, Listing, Snapshot, SnapshotKey};
+use crate::config::{EraChoice, Server};
+use crate::error::UpstreamFault;
+use crate::limits::{
+    FAN_OUT_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_TTL_DEFAULT_MS, SNAPSHOT_TTL_MAX_MS,
+    SNAPSHOT_TTL_MIN_MS, SYNC_DEADLINE_MS, UPSTREAM_PAGES_MAX,
+};
+use crate::mcp::{Era, Revision};
+use crate::policy::{Permit, permit_sync};
+use crate::portal::ports::{ClientFacts, Ports, UpstreamSession};
+use crate::upstream::body::own_request;
+use crate::upstream::rpc::{self, Answer, Answered};
+use crate::upstream::session::{self, Initialized};
+use crate::upstream::{legacy_request, modern_request};
+
+/// One server's snapshot, or why there is none.
+pub type Found = Result<Rc<Snapshot>, UpstreamFault>;
+
+/// The snapshots of several servers for one principal, in the order asked: from memory and the store, and from the
+/// servers where they are missing, six at a time under one deadline.
+pub async fn snapshots<P: Ports>(ports: &P, servers: &[Rc<Server>], subject: &str) -> Vec<Found> {
+    let shared: Vec<SnapshotKey> = servers
+        .iter()
+        .map(|server| SnapshotKey::shared(&server.id))
+        .collect();
+    let stored = ports.snapshots(&shared).await;
+    let deadline_ms = ports.now_ms().saturating_add(SYNC_DEADLINE_MS);
+    futures::stream::iter(servers.iter().zip(stored))
+        .map(|(server, stored)| async move {
+            let left_ms = deadline_ms.saturating_sub(ports.now_ms());
+            let work = std::pin::pin!(snapshot_from(ports, server, subject, stored));
+            let alarm = std::pin::pin!(ports.sleep_ms(left_ms));
+            match select(work, alarm).await {
+                Either::Left((found, _)) => found,
+                Either::Right(_) => {
+                    let fault = UpstreamFault::TimedOut(SYNC_DEADLINE_MS);
+                    ports.note_failure(&SnapshotKey::shared(&server.id), fault.clone());
+                    Err(fault)
+                }
+            }
+        })
+        .buffered(FAN_OUT_MAX)
+        .collect()
+        .await
+}
+
+/// One server's snapshot for one principal.
+pub async fn snapshot<P: Ports>(ports: &P, server: &Rc<Server>, subject: &str) -> Found {
+    let stored = ports.snapshot(&SnapshotKey::shared(&server.id)).await;
+    snapshot_from(ports, server, subject, stored).await
+}
+
+async fn snapshot_from<P: Ports>(
+    ports: &P,
+    server: &Rc<Server>,
+    subject: &str,
+    shared: Option<Rc<Snapshot>>,
+) -> Found {
+    let (key, stored) = match shared {
+        Some(shared) if shared.facts.private => {
+            let own = SnapshotKey::of(&server.id, subject);
+            let stored = ports.snapshot(&own).await;
+            (own, stored)
+        }
+        shared => (SnapshotKey::shared(&server.id), shared),
+    };
+    match stored {
+        Some(snapshot) if snapshot.is_fresh(ports.now_ms()) => Ok(snapshot),
+        // Outdated by the server's own word: what is stored may be wrong, so it is the last resort.
+        Some(snapshot) if snapshot.fetched_at_ms == 0 => {
+            Ok(refresh(ports, server, key, subject, Some(snapshot.clone()))
+                .await
+                .unwrap_or(snapshot))
+        }
+        // Merely old: it serves, and the next request finds a newer one.
+        Some(snapshot) => {
+            if ports.claim_sync(&key) {
+                let (task_ports, server, subject) =
+                    (ports.clone(), server.clone(), subject.to_owned());
+                let old = snapshot.clone();
+                ports.spawn(Box::pin(async move {
+                    let _ = refresh(&task_ports, &server, key, &subject, Some(old)).await;
+                }));
+            }
+            Ok(snapshot)
+        }
+        None => match ports.recent_failure(&key) {
+            Some(fault) => Err(fault),
+            None => refresh(ports, server, key, subject, None).await,
+        },
+    }
+}
+
+/// Fetches a server's listing and stores it.
+///
+/// # Errors
+/// Why the server has none; noted, so that it is not asked again at once.
+pub async fn refresh<P: Ports>(
+    ports: &P,
+    server: &Rc<Server>,
+    key: SnapshotKey,
+    subject: &str,
+    old: Option<Rc<Snapshot>>,
+) -> Found {
+    match fetch(ports, server, old.as_deref().map(|old| &old.facts)).await {
+        Ok(mut snapshot) => {
+            if snapshot.facts.private && !subject.is_empty() {
+                let marker = Snapshot::empty(
+                    SnapshotKey::shared(&server.id),
+                    snapshot.facts.clone(),
+                    snapshot.fetched_at_ms,
+                    SNAPSHOT_TTL_MAX_MS,
+                );
+                ports.store_snapshot(Rc::new(marker)).await;
+                snapshot.key = SnapshotKey::of(&server.id, subject);
+            } else {
+                snapshot.key = SnapshotKey::shared(&server.id);
+            }
+            let snapshot = Rc::new(snapshot);
+            ports.store_snapshot(snapshot.clone()).await;
+            Ok(snapshot)
+        }
+        Err(fault) => {
+            ports.note_failure(&key, fault.clone());
+            Err(fault)
+        }
+    }
+}
+
+async fn fetch<P: Ports>(
+    ports: &P,
+    server: &Server,
+    known: Option<&Facts>,
+) -> Result<Snapshot, UpstreamFault> {
+    let permit = permit_sync(&server.id);
+    let mut facts = Facts::default();
+    let mut session = None;
+    let wants_modern = server.era != EraChoice::Legacy && known.is_none_or(|known| known.modern);
+    if wants_modern {
+        match discover(ports, &permit, server).await {
+            Ok(Some(discovered)) => facts = discovered,
+            Ok(None) if server.era == EraChoice::Modern => {
+                return Err(UpstreamFault::NoCommonRevision);
+            }
+            Ok(None) => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    let wants_legacy = server.era != EraChoice::Modern
+        && known.is_none_or(|known| known.legacy.is_some() || !facts.modern);
+    if wants_legacy {
+        match session::open(ports, &permit, server, &ClientFacts::portal()).await {
+            Ok((opened, initialized)) => {
+                if facts.modern {
+                    facts.legacy = Some(opened.revision.as_str().to_owned());
+                    end_soon(ports, server, opened);
+                } else {
+                    facts = legacy_facts(&opened, initialized);
+                    session = Some(opened);
+                }
+            }
+            Err(_) if facts.modern => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    let listed = lists(ports, &permit, server, facts, session.as_ref()).await;
+    if let Some(session) = session {
+        end_soon(ports, server, session);
+    }
+    listed
+}
+
+fn end_soon<P: Ports>(ports: &P, server: &Server, session: UpstreamSession) {
+    let (task_ports, server) = (ports.clone(), server.clone());
+    ports.spawn(Box::pin(async move {
+        session::end(&task_ports, &permit_sync(&server.id), &server, &session).await;
+    }));
+}
+
+/// What a server answers to `server/discover`, as far as the portal reads it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Discovered {
+    #[serde(default)]
+    supported_versions: Vec<String>,
+    #[serde(default)]
+    capabilities: serde_json::Value,
+    #[serde(default)]
+    instructions: Option<String>,
+    #[serde(default, rename = "_meta")]
+    meta: serde_json::Value,
+}
+
+/// Asks the modern question. `None` where the server is not modern: any answer but a modern one says so
+/// (MCP 2026-07-28, basic/transports, "Backward Compatibility").
+async fn discover<P: Ports>(
+    ports: &P,
+    permit: &Permit,
+    server: &Server,
+) -> Result<Option<Facts>, UpstreamFault> {
+    let body = own_request("portcullis-discover", "server/discover", "", Era::Modern);
+    let request = modern_request(server, "server/discover", None, Vec::new(), body);
+    let answered = rpc::ask(ports, permit, server, request).await?;
+    let Some(Answer::Result(result)) = &answered.answer else {
+        return if is_no_era_question(&answered) {
+            answered.into_result().map(|_| None)
+        } else {
+            Ok(None)
+        };
+    };
+    let Ok(found) = serde_json::from_str::<Discovered>(result) else {
+        return Ok(None);
+    };
+    if !found
+        .supported_versions
+        .iter()
+        .any(|version| version == Revision::LATEST_MODERN.as_str())
+    {
+        return Ok(None);
+    }
+    let name = found
+        .meta
+        .get("io.modelcontextprotocol/serverInfo")
+        .cloned()
+        .unwrap_or_default();
+    let mut facts = capabilities(&found.capabilities, &name, found.instructions);
+    facts.modern = true;
+    Ok(Some(facts))
+}
+
+/// Statuses that say nothing about the era: the server would refuse the legacy question for the same reason.
+fn is_no_era_question(answered: &Answered) -> bool {
+    answered.answer.is_none() && matches!(answered.status, 300..=399 | 401 | 403 | 429 | 500..=599)
+}
+
+fn legacy_facts(session: &UpstreamSession, initialized: Initialized) -> Facts {
+    let mut facts = capabilities(
+        &initialized.capabilities,
+        &initialized.server_info,
+        initialized.instructions,
+    );
+    facts.legacy = Some(session.revision.as_str().to_owned());
+    facts
+}
+
+fn capabilities(
+    declared: &serde_json::Value,
+    info: &serde_json::Value,
+    instructions: Option<String>,
+) -> Facts {
+    const INSTRUCTIONS_CHARS_MAX: usize = 4_000;
+    let text = |key: &str| info.get(key).and_then(serde_json::Value::as_str);
+    Facts {
+        completions: declared.get("completions").is_some(),
+        subscribe: declared.pointer("/resources/subscribe") == Some(&serde_json::Value::Bool(true)),
+        logging: declared.get("logging").is_some(),
+        instructions: instructions.map(|text| text.chars().take(INSTRUCTIONS_CHARS_MAX).collect()),
+        title: text("title")
+            .or_else(|| text("name"))
+            .map(|text| text.chars().take(200).collect()),
+        ..Facts::default()
+    }
+}
+
+/// One page of a listing.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    #[serde(borrow, default)]
+    tools: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompts: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    resources: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    resource_templates: Vec<&'a RawValue>,
+    #[serde(default)]
+    next_cursor: Option<String>,
+    #[serde(default)]
+    ttl_ms: Option<f64>,
+    #[serde(default)]
+    cache_scope: Option<String>,
+}
+
+async fn lists<P: Ports>(
+    ports: &P,
+    permit: &Permit,
+    server: &Server,
+    facts: Facts,
+    session: Option<&UpstreamSession>,
+) -> Result<Snapshot, UpstreamFault> {
+    let era = if facts.modern {
+        Era::Modern
+    } else {
+        Era::Legacy
+    };
+    let mut snapshot = Snapshot::empty(SnapshotKey::shared(&server.id), facts, ports.now_ms(), 0);
+    let mut ttl_ms: Option<u64> = None;
+    let mut bytes = 0_usize;
+    for listing in Listing::ALL {
+        let mut cursor: Option<String> = None;
+        for page_index in 0.. {
+            if page_index >= UPSTREAM_PAGES_MAX {
+                return Err(UpstreamFault::BadAnswer("a listing with too many pages"));
+            }
+            let members = cursor.as_ref().map_or_else(String::new, |cursor| {
+                format!("\"cursor\":{}", serde_json::Value::String(cursor.clone()))
+            });
+            let body = own_request("portcullis-list", listing.method(), &members, era);
+            let request = match era {
+                Era::Modern => modern_request(server, listing.method(), None, Vec::new(), body),
+                Era::Legacy => legacy_request(server, session, body),
+            };
+            let answered = rpc::ask(ports, permit, server, request).await?;
+            // A server without a kind of thing answers with an error: method not found, as a rule.
+            if matches!(answered.answer, Some(Answer::Error(_))) {
+                break;
+            }
+            let result = answered.into_result()?;
+            bytes = bytes.saturating_add(result.len());
+            if bytes > SNAPSHOT_BYTES_MAX {
+                return Err(UpstreamFault::TooLarge);
+            }
+            let page: Page<'_> = serde_json::from_str(&result)
+                .map_err(|_| UpstreamFault::BadAnswer("a listing of another shape"))?;
+            if let Some(page_ttl_ms) = page.ttl_ms {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "clamped to the bounds"
+                )]
+                let page_ttl_ms = page_ttl_ms
+                    .clamp(SNAPSHOT_TTL_MIN_MS as f64, SNAPSHOT_TTL_MAX_MS as f64)
+                    as u64;
+                ttl_ms = Some(ttl_ms.map_or(page_ttl_ms, |ttl_ms| ttl_ms.min(page_ttl_ms)));
+            }
+            snapshot.facts.private |= page.cache_scope.as_deref() == Some("private");
+            let items = match listing {
+                Listing::Tools => page.tools,
+                Listing::Prompts => page.prompts,
+                Listing::Resources => page.resources,
+                Listing::Templates => page.resource_templates,
+            };
+            for item in items {
+                snapshot.take(listing, item.get());
+            }
+            match page.next_cursor {
+                Some(next) if !next.is_empty() && cursor.as_ref() != Some(&next) => {
+                    cursor = Some(next)
+                }
+                _ => break,
+            }
+        }
+    }
+    snapshot.ttl_ms = ttl_ms.unwrap_or(SNAPSHOT_TTL_DEFAULT_MS);
+    Ok(snapshot)
+}

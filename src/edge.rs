@@ -1,0 +1,41 @@
+//! Cloudflare Workers: the only module that names the platform. It carries, stores and sends; it decides nothing.
+
+mod admin;
+mod audit_object;
+mod audit_queue;
+mod endpoint;
+mod grant_object;
+mod isolate;
+mod keys;
+mod pages;
+mod ports;
+mod reply;
+mod router;
+mod session_object;
+mod session_ports;
+mod session_rows;
+mod session_streams;
+mod store;
+mod sync;
+mod upstream;
+mod web;
+
+use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
+
+/// Once for each isolate: a panic says where, in the log.
+#[event(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// Every request.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    Ok(router::route(request, env, context).await)
+}
+
+/// Every ten minutes: servers' listings are read again before somebody waits for them.
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
+    sync::refresh_all(env, context).await;
+}

@@ -1,0 +1,551 @@
+//! The MCP endpoint: steps 1 and 2 of the pipeline, then on to the core, or to the session's own object.
+
+use std::rc::Rc;
+
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::JsCast as _;
+use wasm_bindgen_futures::JsFuture;
+use worker::{Context, Env, Method, Request, Response};
+
+use super::keys::EdgeKeys;
+use super::ports::{EdgePorts, Lifetime, now_ms};
+use super::router::Address;
+use super::session_object::{HAND_OVER, HandOver};
+use super::{isolate, pages, reply as edge_reply, store};
+use crate::audit::{Event, Kind, Status, event_id};
+use crate::config::{Issuer, Portal, TokenSource};
+use crate::error::{Internal, PortalError, Rejection};
+use crate::identity::{self, Principal, TokenRefusal, claims};
+use crate::limits::REQUEST_BODY_BYTES_MAX;
+use crate::mcp::message::BadMessage;
+use crate::mcp::version::is_modern_date;
+use crate::mcp::{Era, Message, Revision};
+use crate::policy::admit;
+use crate::portal::caller::Active;
+use crate::portal::ports::{AuditSink as _, Random as _, random_id};
+use crate::portal::{Caller, handle};
+
+/// Header values beyond this are nobody's.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// A request to a portal, as far as the edge has understood it.
+struct Arrival {
+    ports: EdgePorts,
+    request: Request,
+    address: Address,
+    request_id: String,
+    received_ms: u64,
+    /// Told in the audit where the request ends early.
+    portal_id: String,
+    principal: Option<Rc<Principal>>,
+    era: Era,
+}
+
+impl Arrival {
+    fn header(&self, name: &str) -> Option<String> {
+        self.request
+            .inner()
+            .headers()
+            .get(name)
+            .ok()
+            .flatten()
+            .filter(|value| value.len() <= HEADER_BYTES_MAX)
+    }
+}
+
+/// Serves a request to `/mcp` or `/p/{portal}/mcp`.
+pub(super) async fn serve(
+    request: Request,
+    env: Rc<Env>,
+    context: Context,
+    address: Address,
+    named: Option<&str>,
+) -> Response {
+    let Some(mut ports) = EdgePorts::new(env, Lifetime::Request(Rc::new(context))) else {
+        worker::console_error!("the worker has no SEAL_KEY secret of 32 bytes in base64url");
+        return edge_reply::error(&Internal::Platform.into(), Era::Modern, "");
+    };
+    ports.client_gone = Some(request.inner().signal());
+    let request_id = random_id(&ports);
+    let mut arrival = Arrival {
+        ports,
+        request,
+        address,
+        request_id,
+        received_ms: now_ms(),
+        portal_id: named.unwrap_or_default().to_owned(),
+        principal: None,
+        era: Era::Legacy,
+    };
+    match admitted(&mut arrival, named).await {
+        Ok(response) => response,
+        Err(error) => refuse(&arrival, &error, named),
+    }
+}
+
+/// Every refusal is a row, also of requests that never became a message.
+fn refuse(arrival: &Arrival, error: &PortalError, named: Option<&str>) -> Response {
+    let ports = &arrival.ports;
+    let mut random = [0_u8; 10];
+    ports.fill(&mut random);
+    let now = now_ms();
+    ports.queue(Event {
+        id: event_id(now, random),
+        request_id: arrival.request_id.clone(),
+        at_ms: now,
+        kind: Kind::Refusal,
+        status: Status::Refused,
+        reason: Some(match error {
+            PortalError::Rejected(Rejection::Unauthenticated(Some(refusal))) => {
+                format!("unauthenticated: {refusal}")
+            }
+            _ => error.label().to_owned(),
+        }),
+        rule: None,
+        portal: arrival.portal_id.clone(),
+        principal: arrival
+            .principal
+            .as_ref()
+            .map_or("unknown", |principal| &principal.subject)
+            .to_owned(),
+        email: arrival
+            .principal
+            .as_ref()
+            .and_then(|principal| principal.email.clone()),
+        agent: None,
+        method: String::new(),
+        server: None,
+        target: None,
+        era: arrival.era.as_str().to_owned(),
+        is_write: false,
+        duration_ms: now.saturating_sub(arrival.received_ms),
+        request_bytes: 0,
+        reply_bytes: 0,
+        revision: 0,
+    });
+    let mut response = edge_reply::error(error, arrival.era, &arrival.request_id);
+    let headers = response.headers_mut();
+    match error {
+        PortalError::Rejected(Rejection::Unauthenticated(refusal)) => {
+            let path = named.map_or_else(|| "/mcp".to_owned(), |portal| format!("/p/{portal}/mcp"));
+            let origin = &arrival.address.origin;
+            let why = if refusal.is_some() {
+                "error=\"invalid_token\", "
+            } else {
+                ""
+            };
+            let challenge = format!(
+                "Bearer {why}resource_metadata=\"{origin}/.well-known/oauth-protected-resource{path}\""
+            );
+            let _ = headers.set("WWW-Authenticate", &challenge);
+        }
+        PortalError::Rejected(Rejection::HttpMethod) => {
+            let _ = headers.set("Allow", "POST, GET, DELETE");
+        }
+        _ => {}
+    }
+    response
+}
+
+/// (1, 2) Which portal, from which site, who, and whether they may be here.
+async fn admitted(arrival: &mut Arrival, named: Option<&str>) -> Result<Response, PortalError> {
+    let active = active(&arrival.ports).await?;
+    let portal = find_portal(&active, &arrival.address, named)?;
+    arrival.portal_id.clone_from(&portal.id);
+    check_origin(arrival, &portal)?;
+    let principal = identify(arrival, &active, &portal, named).await?;
+    arrival.principal = Some(principal.clone());
+    let admission = admit(&principal, &portal, &active.config.groups).map_err(|_| {
+        let refusal = if principal.is_anonymous() {
+            Rejection::Unauthenticated(None)
+        } else {
+            Rejection::NotAdmitted
+        };
+        PortalError::from(refusal)
+    })?;
+    match arrival.request.method() {
+        Method::Post => {}
+        Method::Get | Method::Delete => return with_session(arrival, &portal, &principal).await,
+        _ => return Err(Rejection::HttpMethod.into()),
+    }
+    check_content_type(arrival)?;
+    let body = read_body(arrival).await?;
+    let parsed = Message::parse(&body);
+    arrival.era = era(arrival, &parsed);
+    let session_id = arrival.header("mcp-session-id");
+    let is_initialize = matches!(&parsed, Ok(Message::Request(request)) if arrival.era == Era::Legacy && request.method == "initialize");
+    if arrival.era == Era::Legacy && (session_id.is_some() || is_initialize) {
+        let session_id = if is_initialize {
+            random_id(&arrival.ports)
+        } else {
+            session_id.unwrap_or_default()
+        };
+        return hand_over(arrival, &portal, &principal, session_id, Some(&body)).await;
+    }
+    let message = parsed?;
+    let agent = agent(&principal, &message);
+    let revision = match arrival.era {
+        Era::Modern => Revision::LATEST_MODERN,
+        Era::Legacy => arrival
+            .header("mcp-protocol-version")
+            .as_deref()
+            .and_then(Revision::parse)
+            .unwrap_or(Revision::V2025_03_26),
+    };
+    let headers = arrival.request.inner().headers();
+    let caller = Rc::new(Caller {
+        principal,
+        admission,
+        portal,
+        active,
+        agent,
+        request_id: arrival.request_id.clone(),
+        received_ms: arrival.received_ms,
+        era: arrival.era,
+        revision,
+        request_bytes: body.len() as u64,
+        sent_header: Rc::new(move |name| headers.get(name).ok().flatten()),
+    });
+    Ok(edge_reply::respond(
+        handle(&arrival.ports, &caller, &message).await,
+    ))
+}
+
+async fn active(ports: &EdgePorts) -> Result<Rc<Active>, PortalError> {
+    if let Some(active) = store::active(&ports.env).await {
+        return Ok(active);
+    }
+    match store::is_set_up(&ports.env).await {
+        Some(false) => Err(Rejection::SetUpRequired.into()),
+        _ => Err(Rejection::StoreAway.into()),
+    }
+}
+
+/// The portal by host, or by path on any host of the company.
+fn find_portal(
+    active: &Active,
+    address: &Address,
+    named: Option<&str>,
+) -> Result<Rc<Portal>, PortalError> {
+    let by_host = active
+        .config
+        .portal_by_host(&address.host)
+        .ok_or(Rejection::NotFound)?;
+    match named {
+        None => Ok(by_host.clone()),
+        Some(id) => active
+            .config
+            .portal(id)
+            .cloned()
+            .ok_or_else(|| Rejection::NotFound.into()),
+    }
+}
+
+/// A browser says which site it acts for; a foreign one may not reach a portal through its visitor.
+fn check_origin(arrival: &Arrival, portal: &Portal) -> Result<(), PortalError> {
+    let Some(origin) = arrival.header("origin") else {
+        return Ok(());
+    };
+    if origin == arrival.address.origin {
+        return Ok(());
+    }
+    let host = url::Url::parse(&origin)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned));
+    match host {
+        Some(host) if portal.hostnames.contains(&host) => Ok(()),
+        _ => Err(Rejection::BadOrigin.into()),
+    }
+}
+
+/// (2) Who calls. No token is nobody, whom only a bypass rule admits; a token that does not hold is refused.
+async fn identify(
+    arrival: &Arrival,
+    active: &Active,
+    portal: &Portal,
+    named: Option<&str>,
+) -> Result<Rc<Principal>, PortalError> {
+    let has = |source: TokenSource| {
+        active
+            .config
+            .issuers
+            .iter()
+            .any(|issuer| issuer.source == source)
+    };
+    let asserted = has(TokenSource::CfAccess)
+        .then(|| arrival.header("cf-access-jwt-assertion"))
+        .flatten();
+    let (token, source) = match asserted {
+        Some(token) => (token, TokenSource::CfAccess),
+        None => match arrival.header("authorization") {
+            Some(header) => {
+                let token = identity::bearer_token(&header)
+                    .ok_or(Rejection::Unauthenticated(Some(TokenRefusal::Malformed)))?
+                    .to_owned();
+                (token, TokenSource::Authorization)
+            }
+            None => return Ok(Rc::new(Principal::anonymous())),
+        },
+    };
+    let principal = verified(&token, source, &active.config.issuers)
+        .await
+        .map_err(|refusal| Rejection::Unauthenticated(Some(refusal)))?;
+    let path = named.map_or_else(|| "/mcp".to_owned(), |id| format!("/p/{id}/mcp"));
+    let own = format!("{}{path}", arrival.address.origin);
+    let mut audiences: Vec<&str> = portal.audience.iter().map(String::as_str).collect();
+    audiences.push(&own);
+    claims::check_audience(&principal, &audiences)
+        .map_err(|refusal| Rejection::Unauthenticated(Some(refusal)))?;
+    Ok(principal)
+}
+
+async fn verified(
+    token: &str,
+    source: TokenSource,
+    issuers: &[Rc<Issuer>],
+) -> Result<Rc<Principal>, TokenRefusal> {
+    let now = now_ms();
+    let cached = isolate::with(|isolate| {
+        let tokens = match source {
+            TokenSource::Authorization => &isolate.bearer_tokens,
+            TokenSource::CfAccess => &isolate.access_tokens,
+        };
+        tokens.borrow_mut().get(token, now)
+    });
+    if let Some(principal) = cached {
+        return Ok(principal);
+    }
+    let issuers: Vec<Rc<Issuer>> = issuers
+        .iter()
+        .filter(|issuer| issuer.source == source)
+        .cloned()
+        .collect();
+    let principal = Rc::new(identity::verify(token, &issuers, &EdgeKeys, &EdgeKeys, now).await?);
+    isolate::with(|isolate| {
+        let tokens = match source {
+            TokenSource::Authorization => &isolate.bearer_tokens,
+            TokenSource::CfAccess => &isolate.access_tokens,
+        };
+        tokens.borrow_mut().insert(token, principal.clone(), now);
+    });
+    Ok(principal)
+}
+
+fn check_content_type(arrival: &Arrival) -> Result<(), PortalError> {
+    let content_type = arrival.header("content-type").unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Rejection::ContentType.into());
+    }
+    match arrival.header("accept") {
+        Some(accept)
+            if ![
+                "application/json",
+                "text/event-stream",
+                "*/*",
+                "application/*",
+            ]
+            .iter()
+            .any(|t| accept.contains(t)) =>
+        {
+            Err(Rejection::NotAcceptable.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the body, never more than the bound.
+async fn read_body(arrival: &Arrival) -> Result<Vec<u8>, PortalError> {
+    let raw = arrival.request.inner();
+    let length = arrival
+        .header("content-length")
+        .and_then(|length| length.parse::<usize>().ok());
+    match length {
+        Some(length) if length > REQUEST_BODY_BYTES_MAX => Err(Rejection::BodyTooLarge.into()),
+        Some(_) => {
+            let promise = raw.array_buffer().map_err(|_| Internal::Platform)?;
+            let buffer: ArrayBuffer = JsFuture::from(promise)
+                .await
+                .map_err(|_| Internal::Platform)?
+                .unchecked_into();
+            Ok(Uint8Array::new(&buffer).to_vec())
+        }
+        None => read_stream(raw).await,
+    }
+}
+
+async fn read_stream(raw: &web_sys::Request) -> Result<Vec<u8>, PortalError> {
+    let mut bytes = Vec::new();
+    let Some(body) = raw.body() else {
+        return Ok(bytes);
+    };
+    let reader: web_sys::ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+    loop {
+        let read = JsFuture::from(reader.read())
+            .await
+            .map_err(|_| Internal::Platform)?;
+        let member = |name: &str| js_sys::Reflect::get(&read, &name.into()).unwrap_or_default();
+        if member("done").is_truthy() {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(&Uint8Array::new(&member("value")).to_vec());
+        if bytes.len() > REQUEST_BODY_BYTES_MAX {
+            return Err(Rejection::BodyTooLarge.into());
+        }
+    }
+}
+
+/// How the client speaks: by its message, and by its headers where the message does not say.
+fn era(arrival: &Arrival, parsed: &Result<Message<'_>, BadMessage>) -> Era {
+    let version = arrival.header("mcp-protocol-version");
+    let header_is_modern = version.as_deref().is_some_and(is_modern_date);
+    match parsed {
+        Ok(Message::Request(request)) => {
+            let meta = request.params.meta.protocol_version.as_deref();
+            let says_modern = match meta {
+                Some(_) => true,
+                None => {
+                    header_is_modern
+                        || (arrival.header("mcp-method").is_some()
+                            && arrival.header("mcp-session-id").is_none())
+                        || request.method == "server/discover"
+                }
+            };
+            if says_modern && (request.method != "initialize" || meta.is_some()) {
+                Era::Modern
+            } else {
+                Era::Legacy
+            }
+        }
+        _ if header_is_modern => Era::Modern,
+        _ => Era::Legacy,
+    }
+}
+
+/// The OAuth client, else what the client calls itself.
+fn agent(principal: &Principal, message: &Message<'_>) -> Option<String> {
+    const AGENT_CHARS_MAX: usize = 200;
+    principal.client_id.clone().or_else(|| {
+        let Message::Request(request) = message else {
+            return None;
+        };
+        let info = request
+            .params
+            .meta
+            .client_info
+            .or(request.params.client_info)?;
+        let value: serde_json::Value = serde_json::from_str(info.text).ok()?;
+        Some(
+            value
+                .get("name")?
+                .as_str()?
+                .chars()
+                .take(AGENT_CHARS_MAX)
+                .collect(),
+        )
+    })
+}
+
+/// GET and DELETE exist only within a legacy session.
+async fn with_session(
+    arrival: &mut Arrival,
+    portal: &Portal,
+    principal: &Rc<Principal>,
+) -> Result<Response, PortalError> {
+    match arrival.header("mcp-session-id") {
+        Some(session_id) => hand_over(arrival, portal, principal, session_id, None).await,
+        None => Err(Rejection::HttpMethod.into()),
+    }
+}
+
+/// Passes a request on to the session's own object.
+async fn hand_over(
+    arrival: &Arrival,
+    portal: &Portal,
+    principal: &Rc<Principal>,
+    session_id: String,
+    body: Option<&[u8]>,
+) -> Result<Response, PortalError> {
+    if session_id.len() != 32 || !session_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Rejection::UnknownSession.into());
+    }
+    let hand_over = HandOver {
+        session_id: session_id.clone(),
+        portal: portal.id.clone(),
+        principal: (**principal).clone(),
+        agent: principal.client_id.clone(),
+        request_id: arrival.request_id.clone(),
+        received_ms: arrival.received_ms,
+        last_event_id: arrival.header("last-event-id"),
+    };
+    let platform = |_| PortalError::from(Internal::Platform);
+    let stub = arrival
+        .ports
+        .env
+        .durable_object("SESSIONS")
+        .and_then(|sessions| sessions.get_by_name(&session_id));
+    let stub = stub.map_err(platform)?;
+    let hand_over = serde_json::to_string(&hand_over).map_err(|_| Internal::Platform)?;
+    let headers = worker::Headers::new();
+    headers
+        .set(HAND_OVER, &ascii(&hand_over))
+        .map_err(platform)?;
+    let mut init = worker::RequestInit::new();
+    init.with_method(arrival.request.method())
+        .with_headers(headers);
+    if let Some(body) = body {
+        init.with_body(Some(Uint8Array::from(body).into()));
+    }
+    let request = Request::new_with_init("https://session/", &init).map_err(platform)?;
+    stub.fetch_with_request(request)
+        .await
+        .map_err(|_| Internal::SessionState.into())
+}
+
+/// JSON with everything beyond ASCII escaped: header values are bytes.
+fn ascii(json: &str) -> String {
+    use std::fmt::Write as _;
+    json.chars()
+        .fold(String::with_capacity(json.len()), |mut out, char| {
+            if char.is_ascii() {
+                out.push(char);
+            } else {
+                let mut units = [0_u16; 2];
+                for unit in char.encode_utf16(&mut units) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+            out
+        })
+}
+
+/// Protected-resource metadata of a portal (RFC 9728).
+pub(super) async fn metadata(env: &Env, address: &Address, rest: &str) -> Response {
+    let Some(active) = store::active(env).await else {
+        return pages::not_found();
+    };
+    let named = rest
+        .strip_prefix("/p/")
+        .and_then(|rest| rest.strip_suffix("/mcp"));
+    let is_known = matches!(rest, "" | "/mcp") || named.is_some();
+    let Ok(portal) = find_portal(&active, address, named) else {
+        return pages::not_found();
+    };
+    if !is_known {
+        return pages::not_found();
+    }
+    let path = named.map_or_else(|| "/mcp".to_owned(), |id| format!("/p/{id}/mcp"));
+    let issuers: Vec<&str> = active
+        .config
+        .issuers
+        .iter()
+        .map(|issuer| issuer.issuer.as_str())
+        .collect();
+    let body = serde_json::json!({
+        "resource": format!("{}{path}", address.origin),
+        "resource_name": portal.name,
+        "authorization_servers": issuers,
+        "bearer_methods_supported": ["header"],
+    });
+    edge_reply::respond(crate::portal::Reply::json(body.to_string().into_bytes()))
+}

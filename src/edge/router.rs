@@ -1,0 +1,98 @@
+//! One table: path and method to handler.
+
+use std::rc::Rc;
+
+use worker::{Context, Env, Method, Request, Response};
+
+use super::{admin, endpoint, pages};
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route<'p> {
+    Mcp,
+    NamedMcp(&'p str),
+    Metadata(&'p str),
+    Health,
+    Config,
+    Page,
+    NamedPage(&'p str),
+    Nothing,
+}
+
+/// The address of a request, taken apart.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    /// `https://portal.acme.example`, without a slash.
+    pub origin: String,
+    /// Host and port.
+    pub host: String,
+    /// The path, without the query.
+    pub path: String,
+}
+
+impl Address {
+    fn of(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (host, tail) = rest.split_at_checked(end)?;
+        let path = tail.split(['?', '#']).next().unwrap_or_default();
+        Some(Self {
+            origin: format!("{scheme}://{host}"),
+            host: host.to_owned(),
+            path: if path.is_empty() {
+                "/".to_owned()
+            } else {
+                path.to_owned()
+            },
+        })
+    }
+}
+
+fn find(path: &str) -> Route<'_> {
+    const METADATA: &str = "/.well-known/oauth-protected-resource";
+    match path {
+        "/mcp" => Route::Mcp,
+        "/health" => Route::Health,
+        "/" => Route::Page,
+        "/admin/api/config" => Route::Config,
+        _ => {
+            if let Some(rest) = path.strip_prefix("/p/") {
+                return match rest.split_once('/') {
+                    Some((portal, "mcp")) => Route::NamedMcp(portal),
+                    Some((portal, "")) => Route::NamedPage(portal),
+                    None => Route::NamedPage(rest),
+                    Some(_) => Route::Nothing,
+                };
+            }
+            match path.strip_prefix(METADATA) {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => Route::Metadata(rest),
+                _ => Route::Nothing,
+            }
+        }
+    }
+}
+
+/// Answers a request.
+pub(super) async fn route(request: Request, env: Env, context: Context) -> Response {
+    let raw = request.inner();
+    let Some(address) = Address::of(&raw.url()) else {
+        return pages::not_found();
+    };
+    let env = Rc::new(env);
+    let path = address.path.clone();
+    match (find(&path), request.method()) {
+        (Route::Mcp, _) => endpoint::serve(request, env, context, address, None).await,
+        (Route::NamedMcp(portal), _) => {
+            endpoint::serve(request, env, context, address, Some(portal)).await
+        }
+        (Route::Metadata(rest), Method::Get) => endpoint::metadata(&env, &address, rest).await,
+        (Route::Health, Method::Get) => admin::health(&env).await,
+        (Route::Config, Method::Post) => admin::apply_config(request, env, context).await,
+        (Route::Page, Method::Get) => pages::portal(&env, &address, None).await,
+        (Route::NamedPage(portal), Method::Get) => {
+            pages::portal(&env, &address, Some(portal)).await
+        }
+        (Route::Nothing, _) => pages::not_found(),
+        _ => pages::method_not_allowed(),
+    }
+}

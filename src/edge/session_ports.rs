@@ -1,0 +1,258 @@
+//! A legacy session in memory: a cache of its rows, and the open streams.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+use futures::future::{AbortHandle, Abortable};
+use serde::{Deserialize, Serialize};
+
+use super::ports::EdgePorts;
+use super::session_rows::SessionRows;
+use super::session_streams::Streams;
+use crate::limits::{LISTEN_MS_MAX, UPSTREAM_EVENT_BYTES_MAX};
+use crate::mcp::event_stream::EventReader;
+use crate::policy::{Ask, decide};
+use crate::portal::ports::{
+    Background as _, BodyKind, ClientFacts, Clock as _, UpstreamBody as _, UpstreamSession,
+    Upstreams as _,
+};
+use crate::portal::{Caller, session};
+use crate::upstream::legacy_stream;
+
+/// What is known of the session's client.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Opened {
+    /// Whose session it is.
+    pub subject: String,
+    /// At which portal.
+    pub portal: String,
+    /// The negotiated revision.
+    pub revision: String,
+    /// What the client declared.
+    pub capabilities: String,
+    /// What it calls itself.
+    pub info: String,
+}
+
+/// The session.
+pub(super) struct SessionMemory {
+    pub rows: SessionRows,
+    pub streams: Streams,
+    opened: RefCell<Option<Opened>>,
+    upstreams: RefCell<HashMap<String, UpstreamSession>>,
+    pumps: RefCell<HashMap<String, AbortHandle>>,
+    in_flight: RefCell<HashMap<String, String>>,
+    /// The caller of the latest request, for what happens between requests.
+    caller: RefCell<Option<Rc<Caller>>>,
+}
+
+impl SessionMemory {
+    pub(super) fn new(rows: SessionRows) -> Self {
+        let exists = rows.exists();
+        let opened = exists
+            .then(|| rows.fact("opened"))
+            .flatten()
+            .and_then(|text| serde_json::from_str::<Opened>(&text).ok());
+        let upstreams = if exists {
+            rows.upstreams().into_iter().collect()
+        } else {
+            HashMap::new()
+        };
+        Self {
+            rows,
+            streams: Streams::default(),
+            opened: RefCell::new(opened),
+            upstreams: RefCell::new(upstreams),
+            pumps: RefCell::default(),
+            in_flight: RefCell::default(),
+            caller: RefCell::default(),
+        }
+    }
+
+    pub(super) fn opened(&self) -> Option<Opened> {
+        self.opened.borrow().clone()
+    }
+
+    /// Opens the session.
+    pub(super) fn open(&self, opened: Opened) -> bool {
+        let text = serde_json::to_string(&opened).unwrap_or_default();
+        let stored = self.rows.create() && self.rows.set_fact("opened", &text);
+        *self.opened.borrow_mut() = Some(opened);
+        stored
+    }
+
+    /// Ends it in memory.
+    pub(super) fn close(&self) {
+        *self.opened.borrow_mut() = None;
+        self.upstreams.borrow_mut().clear();
+        self.streams.end_all();
+        for (_, pump) in self.pumps.borrow_mut().drain() {
+            pump.abort();
+        }
+    }
+
+    pub(super) fn set_caller(&self, caller: Rc<Caller>) {
+        *self.caller.borrow_mut() = Some(caller);
+    }
+
+    pub(super) fn caller(&self) -> Option<Rc<Caller>> {
+        self.caller.borrow().clone()
+    }
+
+    pub(super) fn client(&self) -> ClientFacts {
+        self.opened()
+            .map_or_else(ClientFacts::portal, |opened| ClientFacts {
+                capabilities: opened.capabilities,
+                info: opened.info,
+            })
+    }
+
+    pub(super) fn upstream(&self, server: &str) -> Option<UpstreamSession> {
+        self.upstreams.borrow().get(server).cloned()
+    }
+
+    pub(super) fn upstreams(&self) -> Vec<String> {
+        self.upstreams.borrow().keys().cloned().collect()
+    }
+
+    pub(super) fn remember_upstream(
+        &self,
+        ports: &EdgePorts,
+        server: &str,
+        upstream: UpstreamSession,
+    ) {
+        self.rows.set_upstream(server, &upstream);
+        self.upstreams
+            .borrow_mut()
+            .insert(server.to_owned(), upstream);
+        self.listen_to(ports, server);
+    }
+
+    pub(super) fn forget_upstream(&self, server: &str) {
+        self.rows.remove_upstream(server);
+        self.upstreams.borrow_mut().remove(server);
+        if let Some(pump) = self.pumps.borrow_mut().remove(server) {
+            pump.abort();
+        }
+    }
+
+    /// Listens to what a server sends outside of calls, until the session with it ends. A server without such a stream
+    /// answers 405, and that is that.
+    pub(super) fn listen_to(&self, ports: &EdgePorts, server: &str) {
+        let Some(memory) = ports.session.clone() else {
+            return;
+        };
+        if self.pumps.borrow().contains_key(server)
+            || self
+                .upstream(server)
+                .is_none_or(|session| session.id.is_none())
+        {
+            return;
+        }
+        let (handle, registration) = AbortHandle::new_pair();
+        self.pumps.borrow_mut().insert(server.to_owned(), handle);
+        let (task_ports, server) = (ports.clone(), server.to_owned());
+        let pump = async move { pump(&task_ports, &memory, &server).await };
+        ports.spawn(Box::pin(async move {
+            let _ = Abortable::new(pump, registration).await;
+        }));
+    }
+
+    pub(super) fn park(&self, server: &str, upstream_id: &str) -> Option<String> {
+        let mut bytes = [0_u8; 8];
+        super::web::random(&mut bytes);
+        let client_id = format!("\"{server}:{:016x}\"", u64::from_be_bytes(bytes));
+        self.rows
+            .park(&client_id, server, upstream_id)
+            .then_some(client_id)
+    }
+
+    pub(super) fn parked(&self, server: &str, upstream_id: &str) -> Option<String> {
+        self.rows.parked(server, upstream_id)
+    }
+
+    pub(super) fn unpark(&self, client_id: &str) -> Option<(String, String)> {
+        self.rows.unpark(client_id)
+    }
+
+    pub(super) fn note_in_flight(&self, request_id: &str, server: Option<&str>) {
+        let mut in_flight = self.in_flight.borrow_mut();
+        match server {
+            Some(server) => {
+                super::isolate::bound(&mut in_flight, 10_000);
+                in_flight.insert(request_id.to_owned(), server.to_owned());
+            }
+            None => {
+                in_flight.remove(request_id);
+            }
+        }
+    }
+
+    pub(super) fn in_flight(&self, request_id: &str) -> Option<String> {
+        self.in_flight.borrow().get(request_id).cloned()
+    }
+
+    pub(super) fn log_level(&self) -> Option<String> {
+        self.rows.fact("log_level")
+    }
+
+    pub(super) fn set_log_level(&self, level: &str) {
+        self.rows.set_fact("log_level", level);
+    }
+
+    pub(super) fn toggled_off(&self) -> Rc<BTreeSet<String>> {
+        Rc::new(self.rows.toggled_off().into_iter().collect())
+    }
+
+    pub(super) fn toggle(&self, server: &str, off: bool) {
+        self.rows.toggle(server, off);
+    }
+}
+
+/// Reads a server's own stream and passes on what comes. Taken up again where it breaks off, a bounded number of times.
+async fn pump(ports: &EdgePorts, memory: &SessionMemory, server: &str) {
+    const ATTEMPTS_MAX: u32 = 20;
+    const PAUSE_MS: u64 = 1_000;
+    let mut last_event_id: Option<String> = None;
+    for _ in 0..ATTEMPTS_MAX {
+        let (Some(caller), Some(session)) = (memory.caller(), memory.upstream(server)) else {
+            return;
+        };
+        let Some(place) = caller.portal.server(server) else {
+            return;
+        };
+        let Ok(permit) = decide(&caller.admission, &caller.portal, place, Ask::Read) else {
+            return;
+        };
+        let mut request = legacy_stream(&place.server, &session, last_event_id.as_deref());
+        request.timeout_ms = LISTEN_MS_MAX;
+        let Ok(reply) = ports.send(&permit, &place.server, request).await else {
+            return;
+        };
+        if reply.status != 200 || reply.kind != BodyKind::Events {
+            return;
+        }
+        let mut body = reply.body;
+        let mut reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
+        while let Some(Ok(chunk)) = body.chunk().await {
+            if reader.push(&chunk).is_err() {
+                return;
+            }
+            while let Some(event) = reader.next_event() {
+                last_event_id = event.id.or(last_event_id);
+                if event.data.is_empty() {
+                    continue;
+                }
+                if let Some(message) =
+                    session::from_server(ports, server, event.data.as_bytes()).await
+                {
+                    memory
+                        .streams
+                        .send_anywhere(&memory.rows, &String::from_utf8_lossy(&message));
+                }
+            }
+        }
+        ports.sleep_ms(PAUSE_MS).await;
+    }
+}

@@ -1,0 +1,106 @@
+//! Every numeric bound of the portal, unit last, with its reason. A loop over input without a bound here is a bug.
+
+/// Largest request body a client may send. Tool arguments are small; anything larger belongs in a resource.
+pub const REQUEST_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest reply body of an upstream that is held in memory at once (an isolate has 128 MB for everything).
+pub const REPLY_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Largest single event read from an upstream's event stream.
+pub const UPSTREAM_EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Largest single event sent to a client: official clients end the call, or the whole connection, beyond 1 MiB.
+pub const CLIENT_EVENT_BYTES_MAX: usize = 1024 * 1024 - 1024;
+
+/// Deepest nesting of a client's message.
+pub const MESSAGE_DEPTH_MAX: u16 = 64;
+
+/// Deepest nesting of an upstream's reply: schemas in listings nest deeper than calls do.
+pub const REPLY_DEPTH_MAX: u16 = 256;
+
+/// Messages in one batch of a 2025-03-26 client.
+pub const BATCH_MESSAGES_MAX: usize = 50;
+
+/// Longest tool, prompt or resource name accepted from anybody.
+pub const NAME_BYTES_MAX: usize = 2048;
+
+/// Longest JSON-RPC id accepted.
+pub const ID_BYTES_MAX: usize = 256;
+
+/// Items a portal returns on one page of a listing. Large pages save round trips; a page still fits one reply.
+pub const PAGE_ITEMS_MAX: usize = 1000;
+
+/// Pages read from one upstream listing before the server is called faulty.
+pub const UPSTREAM_PAGES_MAX: usize = 100;
+
+/// Items kept of one upstream listing.
+pub const SERVER_ITEMS_MAX: usize = 10_000;
+
+/// Bytes kept of one server's whole snapshot.
+pub const SNAPSHOT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Requests to upstreams in flight at once for one client request: production allows six open connections.
+pub const FAN_OUT_MAX: usize = 6;
+
+/// Time one request may spend on fetching listings that are missing.
+pub const SYNC_DEADLINE_MS: u64 = 10_000;
+
+/// A failed sync is not repeated for this long, so that a dead server does not slow every listing.
+pub const SYNC_COOLDOWN_MS: u64 = 5_000;
+
+/// Freshness of a listing whose server says nothing about it.
+pub const SNAPSHOT_TTL_DEFAULT_MS: u64 = 300_000;
+
+/// Shortest freshness that is honoured: below it a server could make every request a sync.
+pub const SNAPSHOT_TTL_MIN_MS: u64 = 2_000;
+
+/// Longest freshness that is honoured.
+pub const SNAPSHOT_TTL_MAX_MS: u64 = 86_400_000;
+
+/// Freshness the portal promises for its own listings. Short, since a rule may change at any time.
+pub const LISTING_TTL_MS: u64 = 5_000;
+
+/// How old an isolate's copy of configuration and revocations may be before it asks again.
+pub const EPOCH_AGE_MAX_MS: u64 = 3_000;
+
+/// While the store is away the last copy serves reads for this long, and writes not at all.
+pub const STORE_OUTAGE_READS_MS: u64 = 60_000;
+
+/// A sealed cursor, request state or id is refused after this long.
+pub const SEAL_LIFETIME_MS: u64 = 3_600_000;
+
+/// Largest sealed value a client may send back.
+pub const SEALED_BYTES_MAX: usize = 64 * 1024;
+
+/// Audit events an isolate holds before it stops serving reads (the ledger is away and nothing may be lost).
+pub const AUDIT_QUEUE_EVENTS_MAX: usize = 2_000;
+
+/// Age at which queued audit events are sent to the ledger.
+pub const AUDIT_FLUSH_MS: u64 = 20;
+
+/// Rows moved from the ledger to D1 in one batch.
+pub const AUDIT_BATCH_ROWS_MAX: usize = 100;
+
+/// Ledger objects the audit trail is spread over.
+pub const AUDIT_SHARDS: u32 = 4;
+
+/// Idle life of a legacy session.
+pub const SESSION_IDLE_MS: u64 = 86_400_000;
+
+/// Events kept for replay in one session.
+pub const SESSION_EVENTS_MAX: usize = 1_000;
+
+/// Server-to-client requests that may wait for an answer in one session.
+pub const SESSION_PENDING_MAX: usize = 100;
+
+/// Resource subscriptions of one session or listening stream.
+pub const SUBSCRIPTIONS_MAX: usize = 100;
+
+/// Time a stream may stay open while nothing but keep-alives flows.
+pub const LISTEN_MS_MAX: u64 = 600_000;
+
+/// Interval of keep-alive comments on a quiet stream.
+pub const KEEP_ALIVE_MS: u64 = 15_000;
+
+/// Upstream sessions an isolate remembers for callers without a session of their own.
+pub const UPSTREAM_SESSIONS_MAX: usize = 1_000;

@@ -1,0 +1,617 @@
+//! A client's message, borrowed from its body and checked once (JSON-RPC 2.0; MCP 2026-07-28, basic).
+//!
+//! The body is the authority: what is decided, recorded and forwarded is read here and nowhere else. Duplicate keys are
+//! refused at every depth, because a portal and an upstream that disagree about which one counts would decide about one
+//! call and make another.
+
+use std::borrow::Cow;
+
+use super::json::{Kind, Malformed, Raw, Reader};
+use crate::limits::{ID_BYTES_MAX, MESSAGE_DEPTH_MAX, NAME_BYTES_MAX};
+
+/// A JSON string together with the bytes that spell it, so that it can be replaced in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text<'a> {
+    /// The decoded text.
+    pub value: Cow<'a, str>,
+    /// Where the body spells it, quotes included.
+    pub raw: Raw<'a>,
+}
+
+/// One message of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Wants an answer.
+    Request(Request<'a>),
+    /// Wants none.
+    Notification(Notification<'a>),
+    /// Answers a request of a server.
+    Response(Response<'a>),
+}
+
+/// A request: `id` is a string or an integer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The id as spelled; it goes back byte for byte.
+    pub id: Raw<'a>,
+    /// The method's name.
+    pub method: Cow<'a, str>,
+    /// What the portal reads of the parameters.
+    pub params: Params<'a>,
+    /// The whole body.
+    pub body: &'a [u8],
+}
+
+/// A notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification<'a> {
+    /// The method's name.
+    pub method: Cow<'a, str>,
+    /// What the portal reads of the parameters.
+    pub params: Params<'a>,
+    /// The whole body.
+    pub body: &'a [u8],
+}
+
+/// An answer to a request that a server sent (legacy era only).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response<'a> {
+    /// The id of the request it answers.
+    pub id: Raw<'a>,
+    /// Whether it carries an error instead of a result.
+    pub is_error: bool,
+    /// The whole body.
+    pub body: &'a [u8],
+}
+
+/// The parameters the portal reads; everything else travels unread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Params<'a> {
+    /// The whole object.
+    pub raw: Option<Raw<'a>>,
+    /// `name`: a tool or prompt.
+    pub name: Option<Text<'a>>,
+    /// `uri`: a resource.
+    pub uri: Option<Text<'a>>,
+    /// `arguments`.
+    pub arguments: Option<Raw<'a>>,
+    /// `cursor`.
+    pub cursor: Option<Text<'a>>,
+    /// `_meta`.
+    pub meta: Meta<'a>,
+    /// `requestState` of a retry.
+    pub request_state: Option<Text<'a>>,
+    /// `inputResponses` of a retry.
+    pub input_responses: Option<Raw<'a>>,
+    /// `ref` of a completion.
+    pub reference: Option<Reference<'a>>,
+    /// `argument` of a completion.
+    pub argument: Option<Raw<'a>>,
+    /// `context` of a completion.
+    pub context: Option<Raw<'a>>,
+    /// `protocolVersion` of an `initialize`.
+    pub protocol_version: Option<Cow<'a, str>>,
+    /// `capabilities` of an `initialize`.
+    pub capabilities: Option<Raw<'a>>,
+    /// `clientInfo` of an `initialize`.
+    pub client_info: Option<Raw<'a>>,
+    /// `level` of a `logging/setLevel`.
+    pub level: Option<Text<'a>>,
+    /// `notifications` of a `subscriptions/listen`.
+    pub notifications: Option<Raw<'a>>,
+    /// `requestId` of a cancellation.
+    pub request_id: Option<Raw<'a>>,
+    /// `progressToken` of a progress notification.
+    pub progress_token: Option<Raw<'a>>,
+}
+
+/// `ref` of a completion: a prompt by name, or a resource template by URI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference<'a> {
+    /// The whole object.
+    pub raw: Raw<'a>,
+    /// `type`: `ref/prompt` or `ref/resource`.
+    pub kind: Cow<'a, str>,
+    /// `name` of a prompt.
+    pub name: Option<Text<'a>>,
+    /// `uri` of a template.
+    pub uri: Option<Text<'a>>,
+}
+
+/// `_meta` of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Meta<'a> {
+    /// The whole object.
+    pub raw: Option<Raw<'a>>,
+    /// `io.modelcontextprotocol/protocolVersion`.
+    pub protocol_version: Option<Cow<'a, str>>,
+    /// `io.modelcontextprotocol/clientCapabilities`.
+    pub client_capabilities: Option<Raw<'a>>,
+    /// `io.modelcontextprotocol/clientInfo`.
+    pub client_info: Option<Raw<'a>>,
+    /// `io.modelcontextprotocol/logLevel`.
+    pub log_level: Option<Text<'a>>,
+    /// `progressToken`.
+    pub progress_token: Option<Raw<'a>>,
+    /// Everything that belongs to no protocol revision: trace context and the like, as (key, value).
+    pub others: Vec<(Cow<'a, str>, Raw<'a>)>,
+}
+
+/// Why a body is not a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadMessage {
+    /// Not JSON: answered with -32700.
+    NotJson(Malformed),
+    /// JSON, but no JSON-RPC message: answered with -32600.
+    NotRpc(&'static str),
+    /// A message whose parameters have the wrong shape: answered with -32602.
+    BadParams(&'static str),
+    /// An array where the revision has no batches: answered with -32600.
+    Batch,
+}
+
+impl std::fmt::Display for BadMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotJson(fault) => write!(f, "Parse error: {fault}"),
+            Self::NotRpc(reason) => write!(f, "Invalid Request: {reason}"),
+            Self::BadParams(reason) => write!(f, "Invalid params: {reason}"),
+            Self::Batch => f.write_str("Invalid Request: this protocol revision has no batches; send one message a request"),
+        }
+    }
+}
+
+impl From<Malformed> for BadMessage {
+    fn from(fault: Malformed) -> Self {
+        Self::NotJson(fault)
+    }
+}
+
+/// Members of the envelope as they were found, before it is known which kind of message they make.
+#[derive(Default)]
+struct Envelope<'a> {
+    version_is_2: bool,
+    id: Option<Raw<'a>>,
+    method: Option<Cow<'a, str>>,
+    params: Option<Params<'a>>,
+    has_result: bool,
+    has_error: bool,
+    fault: Option<BadMessage>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// [`BadMessage`] says which of JSON, JSON-RPC or the parameters is at fault; it never repeats content.
+    pub fn parse(body: &'a [u8]) -> Result<Self, BadMessage> {
+        let mut reader = Reader::new(body, MESSAGE_DEPTH_MAX)?;
+        match reader.kind()? {
+            Kind::Object => {}
+            Kind::Array => {
+                reader.skip()?;
+                reader.finish()?;
+                return Err(BadMessage::Batch);
+            }
+            _ => {
+                reader.skip()?;
+                reader.finish()?;
+                return Err(BadMessage::NotRpc("a message is a JSON object"));
+            }
+        }
+        let mut envelope = Envelope::default();
+        reader.object(|reader, key| envelope.read(reader, &key))?;
+        reader.finish()?;
+        envelope.into_message(body)
+    }
+
+    /// Splits a batch into the bodies of its messages.
+    ///
+    /// # Errors
+    /// [`BadMessage::NotJson`] where it is not JSON, [`BadMessage::NotRpc`] where it is empty, longer than `messages_max`
+    /// or not an array.
+    pub fn split_batch(body: &'a [u8], messages_max: usize) -> Result<Vec<&'a [u8]>, BadMessage> {
+        let mut reader = Reader::new(body, MESSAGE_DEPTH_MAX)?;
+        if reader.kind()? != Kind::Array {
+            return Err(BadMessage::NotRpc("a batch is a JSON array"));
+        }
+        let mut bodies = Vec::new();
+        let mut count = 0_usize;
+        reader.array(|reader, _| {
+            let raw = reader.raw()?;
+            count = count.saturating_add(1);
+            if count <= messages_max {
+                bodies.push(raw.text.as_bytes());
+            }
+            Ok(())
+        })?;
+        reader.finish()?;
+        match count {
+            0 => Err(BadMessage::NotRpc("a batch holds at least one message")),
+            n if n > messages_max => Err(BadMessage::NotRpc(
+                "the batch holds more messages than the portal accepts",
+            )),
+            _ => Ok(bodies),
+        }
+    }
+}
+
+impl<'a> Envelope<'a> {
+    fn read(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), Malformed> {
+        match key {
+            "jsonrpc" => {
+                if reader.kind()? == Kind::String {
+                    self.version_is_2 = reader.string()? == "2.0";
+                } else {
+                    reader.skip()?;
+                }
+            }
+            "id" => {
+                let kind = reader.kind()?;
+                let raw = reader.raw()?;
+                match kind {
+                    Kind::String | Kind::Number if raw.text.len() <= ID_BYTES_MAX => {
+                        if kind == Kind::Number && raw.text.contains(['.', 'e', 'E']) {
+                            self.blame(BadMessage::NotRpc("a numeric id is an integer"));
+                        }
+                        self.id = Some(raw);
+                    }
+                    Kind::String | Kind::Number => {
+                        self.blame(BadMessage::NotRpc("the id is too long"))
+                    }
+                    _ => self.blame(BadMessage::NotRpc("an id is a string or an integer")),
+                }
+            }
+            "method" => {
+                if reader.kind()? == Kind::String {
+                    self.method = Some(reader.string()?);
+                } else {
+                    reader.skip()?;
+                    self.blame(BadMessage::NotRpc("method is a string"));
+                }
+            }
+            "params" => {
+                if reader.kind()? == Kind::Object {
+                    let mut params = Params::default();
+                    let mut fault = None;
+                    params.read(reader, &mut fault)?;
+                    self.params = Some(params);
+                    if let Some(fault) = fault {
+                        self.blame(fault);
+                    }
+                } else {
+                    reader.skip()?;
+                    self.blame(BadMessage::BadParams("params is an object"));
+                }
+            }
+            "result" => {
+                self.has_result = true;
+                reader.skip()?;
+            }
+            "error" => {
+                self.has_error = true;
+                reader.skip()?;
+            }
+            _ => reader.skip()?,
+        }
+        Ok(())
+    }
+
+    /// The first fault is the one reported.
+    fn blame(&mut self, fault: BadMessage) {
+        self.fault.get_or_insert(fault);
+    }
+
+    fn into_message(self, body: &'a [u8]) -> Result<Message<'a>, BadMessage> {
+        if !self.version_is_2 {
+            return Err(BadMessage::NotRpc("jsonrpc must be \"2.0\""));
+        }
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let params = self.params.unwrap_or_default();
+        match (self.method, self.id, self.has_result, self.has_error) {
+            (Some(method), Some(id), false, false) => Ok(Message::Request(Request {
+                id,
+                method,
+                params,
+                body,
+            })),
+            (Some(method), None, false, false) => Ok(Message::Notification(Notification {
+                method,
+                params,
+                body,
+            })),
+            (None, Some(id), true, false) => Ok(Message::Response(Response {
+                id,
+                is_error: false,
+                body,
+            })),
+            (None, Some(id), false, true) => Ok(Message::Response(Response {
+                id,
+                is_error: true,
+                body,
+            })),
+            _ => Err(BadMessage::NotRpc(
+                "a message is a request, a notification or a response",
+            )),
+        }
+    }
+}
+
+/// Reads a string member, or notes that it is none.
+fn text<'a>(
+    reader: &mut Reader<'a>,
+    fault: &mut Option<BadMessage>,
+    reason: &'static str,
+) -> Result<Option<Text<'a>>, Malformed> {
+    let kind = reader.kind()?;
+    let raw = reader.raw()?;
+    if kind != Kind::String {
+        fault.get_or_insert(BadMessage::BadParams(reason));
+        return Ok(None);
+    }
+    let value = Reader::again(raw, 1).string()?;
+    Ok(Some(Text { value, raw }))
+}
+
+/// Reads an object member, or notes that it is none.
+fn object<'a>(
+    reader: &mut Reader<'a>,
+    fault: &mut Option<BadMessage>,
+    reason: &'static str,
+) -> Result<Option<Raw<'a>>, Malformed> {
+    let kind = reader.kind()?;
+    let raw = reader.raw()?;
+    if kind != Kind::Object {
+        fault.get_or_insert(BadMessage::BadParams(reason));
+        return Ok(None);
+    }
+    Ok(Some(raw))
+}
+
+impl<'a> Params<'a> {
+    fn read(
+        &mut self,
+        reader: &mut Reader<'a>,
+        fault: &mut Option<BadMessage>,
+    ) -> Result<(), Malformed> {
+        let start = reader.offset();
+        reader.object(|reader, key| {
+            match &*key {
+                "name" => self.name = text(reader, fault, "name is a string")?,
+                "uri" => self.uri = text(reader, fault, "uri is a string")?,
+                "arguments" => self.arguments = object(reader, fault, "arguments is an object")?,
+                "cursor" => self.cursor = text(reader, fault, "cursor is a string")?,
+                "_meta" => {
+                    if reader.kind()? == Kind::Object {
+                        self.meta.read(reader, fault)?;
+                    } else {
+                        reader.skip()?;
+                        fault.get_or_insert(BadMessage::BadParams("_meta is an object"));
+                    }
+                }
+                "requestState" => {
+                    self.request_state = text(reader, fault, "requestState is a string")?
+                }
+                "inputResponses" => {
+                    self.input_responses = object(reader, fault, "inputResponses is an object")?
+                }
+                "ref" => self.reference = reference(reader, fault)?,
+                "argument" => self.argument = Some(reader.raw()?),
+                "context" => self.context = Some(reader.raw()?),
+                "protocolVersion" => {
+                    self.protocol_version =
+                        text(reader, fault, "protocolVersion is a string")?.map(|text| text.value);
+                }
+                "capabilities" => {
+                    self.capabilities = object(reader, fault, "capabilities is an object")?
+                }
+                "clientInfo" => {
+                    self.client_info = object(reader, fault, "clientInfo is an object")?
+                }
+                "level" => self.level = text(reader, fault, "level is a string")?,
+                "notifications" => {
+                    self.notifications = object(reader, fault, "notifications is an object")?
+                }
+                "requestId" => self.request_id = Some(reader.raw()?),
+                "progressToken" => self.progress_token = Some(reader.raw()?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        self.raw = reader.since(start);
+        if [&self.name, &self.uri]
+            .into_iter()
+            .flatten()
+            .any(|text| text.value.len() > NAME_BYTES_MAX)
+        {
+            fault.get_or_insert(BadMessage::BadParams("the name or uri is too long"));
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Meta<'a> {
+    fn read(
+        &mut self,
+        reader: &mut Reader<'a>,
+        fault: &mut Option<BadMessage>,
+    ) -> Result<(), Malformed> {
+        let start = reader.offset();
+        reader.object(|reader, key| {
+            match &*key {
+                "io.modelcontextprotocol/protocolVersion" => {
+                    self.protocol_version =
+                        text(reader, fault, "_meta protocolVersion is a string")?
+                            .map(|text| text.value);
+                }
+                "io.modelcontextprotocol/clientCapabilities" => {
+                    self.client_capabilities =
+                        object(reader, fault, "_meta clientCapabilities is an object")?;
+                }
+                "io.modelcontextprotocol/clientInfo" => {
+                    self.client_info = object(reader, fault, "_meta clientInfo is an object")?;
+                }
+                "io.modelcontextprotocol/logLevel" => {
+                    self.log_level = text(reader, fault, "_meta logLevel is a string")?;
+                }
+                "progressToken" => self.progress_token = Some(reader.raw()?),
+                _ => {
+                    let raw = reader.raw()?;
+                    if !key.starts_with("io.modelcontextprotocol/") {
+                        self.others.push((key, raw));
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        self.raw = reader.since(start);
+        Ok(())
+    }
+}
+
+fn reference<'a>(
+    reader: &mut Reader<'a>,
+    fault: &mut Option<BadMessage>,
+) -> Result<Option<Reference<'a>>, Malformed> {
+    if reader.kind()? != Kind::Object {
+        reader.skip()?;
+        fault.get_or_insert(BadMessage::BadParams("ref is an object"));
+        return Ok(None);
+    }
+    let start = reader.offset();
+    let (mut kind, mut name, mut uri) = (None, None, None);
+    reader.object(|reader, key| {
+        match &*key {
+            "type" => kind = text(reader, fault, "ref.type is a string")?.map(|text| text.value),
+            "name" => name = text(reader, fault, "ref.name is a string")?,
+            "uri" => uri = text(reader, fault, "ref.uri is a string")?,
+            _ => reader.skip()?,
+        }
+        Ok(())
+    })?;
+    let (Some(kind), Some(raw)) = (kind, reader.since(start)) else {
+        fault.get_or_insert(BadMessage::BadParams("ref.type is missing"));
+        return Ok(None);
+    };
+    Ok(Some(Reference {
+        raw,
+        kind,
+        name,
+        uri,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(body: &str) -> Request<'_> {
+        match Message::parse(body.as_bytes()) {
+            Ok(Message::Request(request)) => request,
+            other => panic!("not a request: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_call_is_read_with_the_places_that_change() {
+        let body = r#"{"jsonrpc":"2.0","id":"a-1","method":"tools/call","params":{"name":"jira_get\u005fissue","arguments":{"key":"A-1"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","traceparent":"00-x","progressToken":7}}}"#;
+        let request = request(body);
+        assert_eq!(request.id.text, "\"a-1\"");
+        let name = request.params.name.unwrap();
+        assert_eq!(name.value, "jira_get_issue");
+        assert_eq!(
+            &body[name.raw.start..name.raw.end],
+            r#""jira_get\u005fissue""#
+        );
+        assert_eq!(request.params.arguments.unwrap().text, r#"{"key":"A-1"}"#);
+        let meta = &request.params.meta;
+        assert_eq!(meta.protocol_version.as_deref(), Some("2026-07-28"));
+        assert_eq!(meta.progress_token.unwrap().text, "7");
+        assert_eq!(meta.others.len(), 1);
+        let raw = meta.raw.unwrap();
+        assert_eq!(&body[raw.start..raw.end], raw.text);
+        assert!(raw.text.starts_with('{') && raw.text.ends_with('}'));
+    }
+
+    #[test]
+    fn every_refusal_names_its_fault() {
+        let table: [(&str, &str); 14] = [
+            ("", "Parse error"),
+            ("{", "Parse error"),
+            ("nonsense", "Parse error"),
+            ("[]", "no batches"),
+            ("7", "a message is a JSON object"),
+            (r#"{"id":1,"method":"ping"}"#, "jsonrpc must be"),
+            (
+                r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
+                "jsonrpc must be",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+                "an id is a string or an integer",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+                "a numeric id is an integer",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1}"#,
+                "a request, a notification or a response",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
+                "method is a string",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#,
+                "params is an object",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":7}}"#,
+                "name is a string",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
+                "Parse error",
+            ),
+        ];
+        for (body, expected) in table {
+            let fault = Message::parse(body.as_bytes()).expect_err(body).to_string();
+            assert!(fault.contains(expected), "{body}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_name_spelled_twice_is_refused_however_it_is_escaped() {
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","n\u0061me":"delete"}}"#;
+        assert!(matches!(
+            Message::parse(body.as_bytes()),
+            Err(BadMessage::NotJson(_))
+        ));
+    }
+
+    #[test]
+    fn batches_split_up_to_the_bound() {
+        let body = br#"[{"jsonrpc":"2.0","method":"a"}, {"jsonrpc":"2.0","method":"b"}]"#;
+        assert_eq!(Message::split_batch(body, 2).unwrap().len(), 2);
+        assert!(Message::split_batch(body, 1).is_err());
+        assert!(Message::split_batch(b"[]", 1).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..512)) {
+            let _ = Message::parse(&bytes);
+            let _ = Message::split_batch(&bytes, 4);
+        }
+
+        #[test]
+        fn no_mangled_message_makes_it_panic(at in 0_usize..150, byte in proptest::num::u8::ANY) {
+            let mut body = br#"{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"p"},"argument":{},"_meta":{"progressToken":"x"}}}"#.to_vec();
+            if let Some(slot) = body.get_mut(at) { *slot = byte; }
+            let _ = Message::parse(&body);
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! One governed request: `tools/call`, `prompts/get`, `resources/read`, `completion/complete` and subscriptions.
+//!
+//! Steps 4 to 10 of the pipeline, in order.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::caller::{Caller, Deed, Ending};
+use super::ports::{BodyKind, Original, Ports, UpstreamBody, UpstreamReply, UpstreamSession};
+use super::reply::{Reply, ReplyBody};
+use super::stream::{self, Finisher};
+use crate::audit::{Kind, Status};
+use crate::catalog::param_headers;
+use crate::catalog::resolve::{self, Named, Target};
+use crate::config::{PortalServer, Server};
+use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault};
+use crate::limits::REPLY_BODY_BYTES_MAX;
+use crate::mcp::{Era, Method, Request};
+use crate::policy::{Ask, Permit, decide};
+use crate::seal::Binding;
+use crate::upstream::body::{Rewrite, rewrite};
+use crate::upstream::{
+    legacy_request, modern_request, says_session_is_over, session, status_fault,
+};
+
+/// Does one governed request.
+///
+/// # Errors
+/// Whatever ends it before an answer; the refusal or failure is recorded by then.
+pub async fn call<P: Ports>(
+    ports: &P,
+    caller: &Rc<Caller>,
+    method: Method,
+    request: &Request<'_>,
+) -> Result<Reply<Original<P>>, PortalError> {
+    let mut deed = Deed {
+        method: method.as_str().to_owned(),
+        ..Deed::default()
+    };
+    match steps(ports, caller, method, request, &mut deed).await {
+        Ok(reply) => Ok(reply),
+        Err((error, recorded)) => {
+            if !recorded {
+                record_failure(ports, caller, &deed, &error).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// An error, and whether its row is already written.
+type Ended = (PortalError, bool);
+
+fn unrecorded(error: impl Into<PortalError>) -> Ended {
+    (error.into(), false)
+}
+
+async fn steps<P: Ports>(
+    ports: &P,
+    caller: &Rc<Caller>,
+    method: Method,
+    request: &Request<'_>,
+    deed: &mut Deed,
+) -> Result<Reply<Original<P>>, Ended> {
+    // Nothing is begun that could not be recorded.
+    if !ports.has_room() {
+        return Err(unrecorded(Internal::AuditAway));
+    }
+
+    // (4) Catalog.
+    let off = caller.toggled_off(ports).await;
+    let target = find(ports, caller, method, request, &off, deed)
+        .await
+        .map_err(unrecorded)?;
+    let place = target
+        .server(&caller.portal)
+        .ok_or_else(|| unrecorded(Internal::Platform))?;
+    let server = &place.server;
+    deed.server = Some(server.id.clone());
+    deed.target = Some(target.name.clone());
+
+    // (5) Policy.
+    let permit = permit(caller, place, method, request, &target, deed).map_err(unrecorded)?;
+    if permit.is_write() && ports.store_is_away() {
+        return Err(unrecorded(Rejection::StoreAway));
+    }
+    let era = target
+        .snapshot
+        .facts
+        .era_for(caller.era)
+        .ok_or_else(|| unrecorded(failure(server, UpstreamFault::NoCommonRevision)))?;
+    check_param_headers(caller, request, &target).map_err(unrecorded)?;
+    let state =
+        open_request_state(ports, caller, request, server, &target.name).map_err(unrecorded)?;
+
+    // (7) What goes out.
+    let change = Rewrite {
+        from: caller.era,
+        to: era,
+        name: names_something(method).then_some(target.name.as_str()),
+        request_state: state.as_deref(),
+    };
+    let body = rewrite(request, change);
+
+    // (10, first half) A write's intent is durable before it leaves.
+    if permit.is_write() {
+        let intent = Ending {
+            kind: Kind::Intent,
+            status: Status::Pending,
+            reason: None,
+            reply_bytes: 0,
+        };
+        ports
+            .append(vec![caller.event(ports, deed, intent)])
+            .await
+            .map_err(|_| unrecorded(Internal::AuditAway))?;
+    }
+
+    // (8) Upstream.
+    ports.note_in_flight(request.id.text, Some(&server.id));
+    let sending = Sending {
+        permit: &permit,
+        server,
+        era,
+        method,
+        target: &target,
+        body,
+    };
+    let (reply, session) = send(ports, caller, request, sending)
+        .await
+        .map_err(|fault| unrecorded(failure(server, fault)))?;
+
+    // (9, 10) What comes back.
+    let finisher = Finisher {
+        ports: ports.clone(),
+        caller: caller.clone(),
+        deed: deed.clone(),
+        server: server.clone(),
+        server_era: era,
+        session,
+        request_id: request.id.text.to_owned(),
+        method,
+        permit: Rc::new(permit),
+    };
+    answer(finisher, reply).await
+}
+
+/// (4) From the name to the server that has it, as far as this caller may know.
+async fn find<P: Ports>(
+    ports: &P,
+    caller: &Caller,
+    method: Method,
+    request: &Request<'_>,
+    off: &BTreeSet<String>,
+    deed: &mut Deed,
+) -> Result<Target, PortalError> {
+    let portal = &caller.portal;
+    let subject = &caller.principal.subject;
+    let is_off = |server: &str| off.contains(server);
+    let params = &request.params;
+    match method {
+        Method::ToolsCall | Method::PromptsGet => {
+            let Some(name) = &params.name else {
+                return Err(Rejection::BadParams("Invalid params: name is missing".into()).into());
+            };
+            let name = name.value.as_ref();
+            deed.target = Some(name.to_owned());
+            let (named, unknown) = if method == Method::ToolsCall {
+                (Named::Tool, Rejection::UnknownTool(name.to_owned()))
+            } else {
+                (Named::Prompt, Rejection::UnknownPrompt(name.to_owned()))
+            };
+            let found = resolve::by_name(ports, portal, subject, named, name, &is_off).await;
+            found.map_err(|missing| missing.into_error(unknown))
+        }
+        Method::Complete => complete_target(ports, caller, request, &is_off, deed).await,
+        _ => {
+            let Some(uri) = &params.uri else {
+                return Err(Rejection::BadParams("Invalid params: uri is missing".into()).into());
+            };
+            let uri = uri.value.as_ref();
+            deed.target = Some(uri.to_owned());
+            let found = resolve::by_uri(ports, portal, subject, uri, &is_off).await;
+            found.map_err(|missing| missing.into_error(Rejection::UnknownResource(uri.to_owned())))
+        }
+    }
+}
+
+async fn complete_target<P: Ports>(
+    ports: &P,
+    caller: &Caller,
+    request: &Request<'_>,
+    is_off: &dyn Fn(&str) -> bool,
+    deed: &mut Deed,
+) -> Result<Target, PortalError> {
+    let (portal, subject) = (&caller.portal, &caller.principal.subject);
+    let bad = |text: &'static str| PortalError::from(Rejection::BadParams(text.into()));
+    let reference = request
+        .params
+        .reference
+        .as_ref()
+        .ok_or_else(|| bad("Invalid params: ref is missing"))?;
+    match (&*reference.kind, &reference.name, &reference.uri) {
+        ("ref/prompt", Some(name), _) => {
+            deed.target = Some(name.value.to_string());
+            let found =
+                resolve::by_name(ports, portal, subject, Named::Prompt, &name.value, is_off).await;
+            found.map_err(|missing| {
+                missing.into_error(Rejection::UnknownPrompt(name.value.to_string()))
+            })
+        }
+        ("ref/resource", _, Some(uri)) => {
+            deed.target = Some(uri.value.to_string());
+            let found = resolve::by_template(ports, portal, subject, &uri.value, is_off).await;
+            found.map_err(|missing| {
+                missing.into_error(Rejection::UnknownResource(uri.value.to_string()))
+            })
+        }
+        _ => Err(bad(
+            "Invalid params: ref is a ref/prompt with a name or a ref/resource with a uri",
+        )),
+    }
+}
+
+/// (5) The decision. Forbidden reads like unknown.
+fn permit(
+    caller: &Caller,
+    place: &PortalServer,
+    method: Method,
+    request: &Request<'_>,
+    target: &Target,
+    deed: &mut Deed,
+) -> Result<Permit, PortalError> {
+    let ask = match (method, target.tool()) {
+        (Method::ToolsCall, Some(tool)) => Ask::Tool {
+            name: &target.name,
+            read_only: tool.read_only,
+        },
+        _ => Ask::Read,
+    };
+    match decide(&caller.admission, &caller.portal, place, ask) {
+        Ok(permit) => {
+            deed.rule = Some(permit.rule().to_owned());
+            deed.is_write = permit.is_write();
+            Ok(permit)
+        }
+        Err(denial) => {
+            deed.rule = Some(denial.rule);
+            let name = request
+                .params
+                .name
+                .as_ref()
+                .map(|name| name.value.to_string())
+                .unwrap_or_default();
+            Err(Rejection::UnknownTool(name).into())
+        }
+    }
+}
+
+fn names_something(method: Method) -> bool {
+    matches!(
+        method,
+        Method::ToolsCall | Method::PromptsGet | Method::Complete
+    )
+}
+
+/// A modern client mirrors arguments in headers where the tool asks for it; they must say what the body says.
+fn check_param_headers(
+    caller: &Caller,
+    request: &Request<'_>,
+    target: &Target,
+) -> Result<(), PortalError> {
+    let Some(tool) = target
+        .tool()
+        .filter(|tool| !tool.headers.is_empty() && caller.era == Era::Modern)
+    else {
+        return Ok(());
+    };
+    let arguments = request.params.arguments.map(|raw| raw.text);
+    param_headers::agree(&tool.headers, arguments, &*caller.sent_header)
+        .map_err(|message| Rejection::HeaderMismatch(message.into()).into())
+}
+
+/// What a server's request state is bound to.
+pub(super) fn state_binding<'a>(
+    caller: &'a Caller,
+    server: &'a Server,
+    request: &'a str,
+) -> Binding<'a> {
+    Binding {
+        kind: "request_state",
+        principal: &caller.principal.subject,
+        place: &server.id,
+        request,
+    }
+}
+
+fn open_request_state<P: Ports>(
+    ports: &P,
+    caller: &Caller,
+    request: &Request<'_>,
+    server: &Server,
+    target: &str,
+) -> Result<Option<String>, PortalError> {
+    let Some(state) = &request.params.request_state else {
+        return Ok(None);
+    };
+    let request_name = format!("{} {target}", request.method);
+    ports
+        .sealer()
+        .open(
+            state_binding(caller, server, &request_name),
+            &state.value,
+            ports.now_ms(),
+        )
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .map(Some)
+        .ok_or_else(|| Rejection::BadSeal.into())
+}
+
+fn failure(server: &Server, fault: UpstreamFault) -> UpstreamFailure {
+    UpstreamFailure {
+        server: server.id.clone(),
+        fault,
+    }
+}
+
+/// One request on its way.
+struct Sending<'a> {
+    permit: &'a Permit,
+    server: &'a Server,
+    era: Era,
+    method: Method,
+    target: &'a Target,
+    body: Vec<u8>,
+}
+
+/// A reply whose head is known to be one; its body may already have been read to learn that.
+enum Replied<B: UpstreamBody> {
+    Unread(UpstreamReply<B>),
+    Read(u16, super::ports::Whole<B::Original>),
+}
+
+/// (8) Sends; a lost legacy session is renewed once, since a server that does not know the session did nothing.
+async fn send<P: Ports>(
+    ports: &P,
+    caller: &Caller,
+    request: &Request<'_>,
+    sending: Sending<'_>,
+) -> Result<(Replied<P::Body>, Option<UpstreamSession>), UpstreamFault> {
+    let Sending {
+        permit,
+        server,
+        era,
+        method,
+        target,
+        body,
+    } = sending;
+    if era == Era::Modern {
+        let name = method.has_name_header().then_some(target.name.as_str());
+        let headers = target
+            .tool()
+            .filter(|tool| !tool.headers.is_empty())
+            .map(|tool| {
+                param_headers::of_call(&tool.headers, request.params.arguments.map(|raw| raw.text))
+            })
+            .unwrap_or_default();
+        let outbound = modern_request(server, method.as_str(), name, headers, body);
+        return Ok((
+            Replied::Unread(ports.send(permit, server, outbound).await?),
+            None,
+        ));
+    }
+    let subject = &caller.principal.subject;
+    let mut renewed = false;
+    loop {
+        let session = session::current(ports, permit, server, subject).await?;
+        let reply = ports
+            .send(
+                permit,
+                server,
+                legacy_request(server, Some(&session), body.clone()),
+            )
+            .await?;
+        if reply.status < 400 || reply.status >= 500 {
+            return Ok((Replied::Unread(reply), Some(session)));
+        }
+        let status = reply.status;
+        let whole = reply.body.whole(REPLY_BODY_BYTES_MAX).await?;
+        if renewed || !says_session_is_over(era, session.id.is_some(), status, Some(&whole.bytes)) {
+            return match status_fault(status, reply.retry_after_s) {
+                Some(fault) if reply.kind != BodyKind::Json => Err(fault),
+                _ => Ok((Replied::Read(status, whole), Some(session))),
+            };
+        }
+        ports.forget_upstream(subject, &server.id).await;
+        renewed = true;
+    }
+}
+
+/// (9, 10) Turns the reply into the client's.
+async fn answer<P: Ports>(
+    finisher: Finisher<P>,
+    replied: Replied<P::Body>,
+) -> Result<Reply<Original<P>>, Ended> {
+    let fault = |fault: UpstreamFault| unrecorded(failure(&finisher.server, fault));
+    let (status, whole) = match replied {
+        Replied::Read(status, whole) => (status, whole),
+        Replied::Unread(reply) => {
+            match (reply.kind, status_fault(reply.status, reply.retry_after_s)) {
+                (BodyKind::Json, _) => {
+                    let status = reply.status;
+                    (
+                        status,
+                        reply
+                            .body
+                            .whole(REPLY_BODY_BYTES_MAX)
+                            .await
+                            .map_err(fault)?,
+                    )
+                }
+                (_, Some(refused)) => return Err(fault(refused)),
+                (BodyKind::Events, None) => return stream::answer(finisher, reply.body).await,
+                (BodyKind::Other, None) => {
+                    return Err(fault(UpstreamFault::BadAnswer(
+                        "neither JSON nor an event stream",
+                    )));
+                }
+            }
+        }
+    };
+    let finished = match finisher.read(&whole.bytes) {
+        Ok(finished) => finished,
+        Err(reason) => {
+            let meant = status_fault(status, None).unwrap_or(UpstreamFault::BadAnswer(reason));
+            return Err(fault(meant));
+        }
+    };
+    let changed = finisher
+        .finish(finished, whole.bytes.len())
+        .await
+        .map_err(|error| (error, true))?;
+    let body = match changed {
+        Some(bytes) => ReplyBody::Json(bytes),
+        None => ReplyBody::Original(whole.original),
+    };
+    Ok(Reply {
+        status: reply_status(finisher.caller.era, status),
+        headers: Vec::new(),
+        body,
+    })
+}
+
+/// A JSON-RPC answer is HTTP 200, except that 2026-07-28 gives its own errors 400 and 404.
+fn reply_status(era: Era, upstream: u16) -> u16 {
+    if era == Era::Modern && matches!(upstream, 400 | 404) {
+        upstream
+    } else {
+        200
+    }
+}
+
+async fn record_failure<P: Ports>(ports: &P, caller: &Caller, deed: &Deed, error: &PortalError) {
+    let (kind, status) = match error {
+        PortalError::Upstream(_) => (Kind::Outcome, Status::UpstreamFailed),
+        PortalError::Rejected(_) | PortalError::Internal(_) => (Kind::Refusal, Status::Refused),
+    };
+    let ending = Ending {
+        kind,
+        status,
+        reason: Some(error.label().to_owned()),
+        reply_bytes: 0,
+    };
+    let event = caller.event(ports, deed, ending);
+    let must_be_durable = kind == Kind::Outcome && deed.is_write;
+    if !must_be_durable || ports.append(vec![event.clone()]).await.is_err() {
+        ports.queue(event);
+    }
+}

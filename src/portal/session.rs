@@ -1,0 +1,190 @@
+//! What goes the other way in a legacy session: a server's requests to the client, the client's answers, and
+//! notifications in both directions.
+
+use std::rc::Rc;
+
+use super::caller::{Caller, Deed};
+use super::ports::{Ports, UpstreamSession};
+use crate::config::PortalServer;
+use crate::error::{PortalError, Rejection};
+use crate::mcp::json::{Raw, escape_into, splice};
+use crate::mcp::message::{Notification, Response};
+use crate::mcp::reply::Glance;
+use crate::mcp::{Era, Method};
+use crate::policy::{Ask, Permit, decide};
+use crate::upstream::legacy_request;
+use crate::upstream::session as upstream_session;
+
+/// Makes a server's request the portal's own request to the client: under an id, and a progress token, that name the
+/// server. Nothing where there is no client to ask.
+pub async fn ask_client<P: Ports>(
+    ports: &P,
+    server: &str,
+    message: &[u8],
+    id: Raw<'_>,
+) -> Option<Vec<u8>> {
+    let client_id = ports.park(server, id.text).await?;
+    let mut edits = vec![(id.start..id.end, client_id.into_bytes())];
+    if let Some(token) = progress_token(message) {
+        let mut quoted = Vec::new();
+        escape_into(&mut quoted, &format!("{server}:{}", token.text));
+        edits.push((token.start..token.end, quoted));
+    }
+    edits.sort_by_key(|(range, _)| range.start);
+    let borrowed: Vec<_> = edits
+        .iter()
+        .map(|(range, bytes)| (range.clone(), bytes.as_slice()))
+        .collect();
+    Some(splice(message, &borrowed))
+}
+
+/// A server takes back a request it sent to the client. Nothing where the client never saw it.
+#[must_use]
+pub fn cancelled_for_client<P: Ports>(ports: &P, server: &str, message: &[u8]) -> Option<Vec<u8>> {
+    let id = param(message, "requestId")?;
+    let client_id = ports.parked(server, id.text)?;
+    Some(splice(message, &[(id.start..id.end, client_id.as_bytes())]))
+}
+
+/// A message of a server that belongs to no call: from the stream of its session. What the client receives, if anything.
+pub async fn from_server<P: Ports>(ports: &P, server: &str, message: &[u8]) -> Option<Vec<u8>> {
+    use crate::mcp::reply::Direction;
+    let glance = Glance::at(message).ok()?;
+    match (glance.direction()?, glance.method_name()) {
+        (Direction::Request, _) => ask_client(ports, server, message, glance.id?).await,
+        (Direction::Notification, Some("notifications/cancelled")) => {
+            cancelled_for_client(ports, server, message)
+        }
+        (Direction::Notification, name) => {
+            if name.is_some_and(|name| name.ends_with("/list_changed")) {
+                ports.outdate(server).await;
+            }
+            Some(message.to_vec())
+        }
+        (Direction::Answer, _) => None,
+    }
+}
+
+/// The client answers a server's request.
+///
+/// # Errors
+/// [`Rejection::NobodyWaits`] where no server does: each request is answered once, by the client it went to.
+pub async fn answered<P: Ports>(
+    ports: &P,
+    caller: &Rc<Caller>,
+    response: &Response<'_>,
+) -> Result<(), PortalError> {
+    let deed = Deed {
+        method: "response".to_owned(),
+        ..Deed::default()
+    };
+    let Some((server, upstream_id)) = ports.unpark(response.id.text).await else {
+        let error = PortalError::from(Rejection::NobodyWaits);
+        caller.refuse(ports, &deed, error.label());
+        return Err(error);
+    };
+    let id = response.id;
+    let body = splice(response.body, &[(id.start..id.end, upstream_id.as_bytes())]);
+    deliver(ports, caller, &server, body).await;
+    Ok(())
+}
+
+/// The client notifies. What no server needs to know ends here.
+pub async fn notified<P: Ports>(ports: &P, caller: &Rc<Caller>, notification: &Notification<'_>) {
+    let params = &notification.params;
+    match Method::parse(&notification.method) {
+        Some(Method::Cancelled) => {
+            let server = params.request_id.and_then(|id| ports.in_flight(id.text));
+            if let Some(server) = server {
+                deliver(ports, caller, &server, notification.body.to_vec()).await;
+            }
+        }
+        Some(Method::Progress) => {
+            let Some(token) = params.progress_token else {
+                return;
+            };
+            let named = serde_json::from_str::<String>(token.text).unwrap_or_default();
+            if let Some((server, own)) = named.split_once(':') {
+                let body = splice(
+                    notification.body,
+                    &[(token.start..token.end, own.as_bytes())],
+                );
+                deliver(ports, caller, server, body).await;
+            }
+        }
+        Some(Method::RootsChanged) => {
+            for server in ports.open_upstreams() {
+                deliver(ports, caller, &server, notification.body.to_vec()).await;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The client sets its log level: for every server it has a session with, and for those to come.
+pub async fn set_log_level<P: Ports>(ports: &P, caller: &Rc<Caller>, level: &str) {
+    ports.set_log_level(level).await;
+    for server in ports.open_upstreams() {
+        if let Some((place, permit, session)) = route(ports, caller, &server) {
+            upstream_session::set_log_level(ports, &permit, &place.server, &session, level).await;
+        }
+    }
+}
+
+/// The client's session ends: so do those with servers on its behalf.
+pub async fn end<P: Ports>(ports: &P, caller: &Rc<Caller>) {
+    for server in ports.open_upstreams() {
+        if let Some((place, permit, session)) = route(ports, caller, &server) {
+            upstream_session::end(ports, &permit, &place.server, &session).await;
+        }
+    }
+}
+
+/// A server of the portal with which this client has a session.
+fn route<'c, P: Ports>(
+    ports: &P,
+    caller: &'c Caller,
+    server: &str,
+) -> Option<(&'c PortalServer, Permit, UpstreamSession)> {
+    let place = caller.portal.server(server)?;
+    let permit = decide(&caller.admission, &caller.portal, place, Ask::Read).ok()?;
+    let session = ports.upstream_session(&caller.principal.subject, server)?;
+    Some((place, permit, session))
+}
+
+/// Sends a message that has no answer.
+async fn deliver<P: Ports>(ports: &P, caller: &Rc<Caller>, server: &str, body: Vec<u8>) {
+    debug_assert_eq!(caller.era, Era::Legacy);
+    if let Some((place, permit, session)) = route(ports, caller, server) {
+        let _ = ports
+            .send(
+                &permit,
+                &place.server,
+                legacy_request(&place.server, Some(&session), body),
+            )
+            .await;
+    }
+}
+
+fn progress_token(message: &[u8]) -> Option<Raw<'_>> {
+    let params = Glance::at(message).ok()?.params?;
+    let meta = member(params, "_meta")?;
+    member(meta, "progressToken")
+}
+
+fn param<'m>(message: &'m [u8], name: &str) -> Option<Raw<'m>> {
+    member(Glance::at(message).ok()?.params?, name)
+}
+
+fn member<'m>(object: Raw<'m>, name: &str) -> Option<Raw<'m>> {
+    use crate::limits::REPLY_DEPTH_MAX;
+    use crate::mcp::json::Reader;
+    let mut found = None;
+    let read = Reader::again(object, REPLY_DEPTH_MAX).object(|reader, key| {
+        if key == name {
+            found = Some(reader.raw()?);
+        }
+        Ok(())
+    });
+    read.ok().and(found)
+}

@@ -1,0 +1,526 @@
+//! What comes back from a server: the answer as JSON or at the end of a stream, and everything before it.
+//!
+//! Messages pass in the order they came. The answer is recorded before it is passed on where the call could change
+//! something, and soon after otherwise.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use futures::StreamExt as _;
+use futures::future::{Either, select};
+
+use super::call::state_binding;
+use super::caller::{Caller, Deed, Ending};
+use super::ports::{BodyKind, Original, Ports, UpstreamBody as _, UpstreamSession};
+use super::reply::{Outgoing, Reply};
+use crate::audit::{Kind, Status};
+use crate::config::Server;
+use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault, to_wire};
+use crate::limits::{CLIENT_EVENT_BYTES_MAX, UPSTREAM_EVENT_BYTES_MAX};
+use crate::mcp::event_stream::{Event, EventReader};
+use crate::mcp::json::{escape_into, splice};
+use crate::mcp::reply::{Direction, Glance};
+use crate::mcp::{Era, Method, reply as wire_reply};
+use crate::policy::Permit;
+use crate::upstream::body::result_supplement;
+use crate::upstream::{legacy_request, legacy_stream};
+
+/// How long the choice between a JSON reply and a stream waits for the server's first message.
+const FIRST_MESSAGE_MS: u64 = 1_000;
+
+/// How often a legacy stream that breaks off is taken up again before the call is called cut.
+const RESUMPTIONS_MAX: u32 = 10;
+
+/// Pause before taking a stream up again, where the server names none.
+const RESUMPTION_PAUSE_MS: u64 = 1_000;
+
+/// Longest pause a server may ask for.
+const RESUMPTION_PAUSE_MS_MAX: u64 = 30_000;
+
+/// What is needed to end a call properly.
+pub struct Finisher<P: Ports> {
+    /// The world.
+    pub ports: P,
+    /// Who called.
+    pub caller: Rc<Caller>,
+    /// What they did.
+    pub deed: Deed,
+    /// Where.
+    pub server: Rc<Server>,
+    /// How the server speaks.
+    pub server_era: Era,
+    /// The legacy session the call was made in.
+    pub session: Option<UpstreamSession>,
+    /// The id of the request, as JSON text.
+    pub request_id: String,
+    /// The method.
+    pub method: Method,
+    /// The permit of the call, for what belongs to it: taking its stream up again, answering for an absent client.
+    pub permit: Rc<Permit>,
+}
+
+/// What an answer was.
+pub struct Finished {
+    status: Status,
+    reason: Option<String>,
+    changed: Option<Vec<u8>>,
+    refused: Option<PortalError>,
+}
+
+impl<P: Ports> Finisher<P> {
+    /// Reads an answer and makes the client's of it.
+    ///
+    /// # Errors
+    /// A word for what is wrong with it: it is no answer to this request.
+    pub fn read(&self, message: &[u8]) -> Result<Finished, &'static str> {
+        let glance = Glance::at(message).map_err(|_| "not JSON")?;
+        if glance.direction() != Some(Direction::Answer) {
+            return Err("no answer");
+        }
+        if glance.error.is_some() {
+            if glance
+                .id
+                .is_some_and(|id| id.text != self.request_id && id.text != "null")
+            {
+                return Err("an answer to something else");
+            }
+            // An error without an id is about this request: it is the only one in this exchange.
+            let id = glance.id.filter(|id| id.text == "null");
+            let changed =
+                id.map(|id| splice(message, &[(id.start..id.end, self.request_id.as_bytes())]));
+            return Ok(Finished {
+                status: Status::RpcError,
+                reason: None,
+                changed,
+                refused: None,
+            });
+        }
+        if glance.id.is_none_or(|id| id.text != self.request_id) {
+            return Err("an answer to something else");
+        }
+        if glance.is_task() {
+            return Err("a task handle, which was not asked for");
+        }
+        if glance.wants_input() {
+            return Ok(self.input_required(message, &glance));
+        }
+        let status = if glance.is_error {
+            Status::ToolError
+        } else {
+            Status::Ok
+        };
+        Ok(Finished {
+            status,
+            reason: None,
+            changed: self.supplemented(message, &glance),
+            refused: None,
+        })
+    }
+
+    /// The server asks for input: its state leaves sealed. Across eras nobody can be asked yet.
+    fn input_required(&self, message: &[u8], glance: &Glance<'_>) -> Finished {
+        let ended = |changed, refused| Finished {
+            status: Status::InputRequired,
+            reason: None,
+            changed,
+            refused,
+        };
+        if self.caller.era == Era::Legacy {
+            return ended(None, Some(Rejection::InputAcrossEras.into()));
+        }
+        let Some(state) = glance.request_state else {
+            return ended(None, None);
+        };
+        let plain = serde_json::from_str::<String>(state.text).unwrap_or_default();
+        let mut nonce = [0_u8; 24];
+        self.ports.fill(&mut nonce);
+        let request = format!(
+            "{} {}",
+            self.method.as_str(),
+            self.deed.target.as_deref().unwrap_or_default()
+        );
+        let binding = state_binding(&self.caller, &self.server, &request);
+        match self
+            .ports
+            .sealer()
+            .seal(binding, plain.as_bytes(), self.ports.now_ms(), nonce)
+        {
+            Some(sealed) => {
+                let mut quoted = Vec::with_capacity(sealed.len().saturating_add(2));
+                escape_into(&mut quoted, &sealed);
+                ended(
+                    Some(splice(message, &[(state.start..state.end, &quoted)])),
+                    None,
+                )
+            }
+            None => ended(None, Some(Internal::Platform.into())),
+        }
+    }
+
+    /// What a modern client requires of a result and the server did not send.
+    fn supplemented(&self, message: &[u8], glance: &Glance<'_>) -> Option<Vec<u8>> {
+        if self.caller.era == Era::Legacy {
+            return None;
+        }
+        let needs_cache_hints =
+            self.method == Method::ResourcesRead && !(glance.has_ttl && glance.has_cache_scope);
+        let supplement = result_supplement(glance.result_type.is_some(), needs_cache_hints);
+        if supplement.is_empty() {
+            return None;
+        }
+        let result = glance.result?;
+        let inside = result.text.strip_prefix('{')?;
+        let is_empty = inside.trim_start().starts_with('}');
+        let insertion = if is_empty {
+            supplement.into_owned()
+        } else {
+            format!("{supplement},")
+        };
+        let at = result.start.saturating_add(1);
+        Some(splice(message, &[(at..at, insertion.as_bytes())]))
+    }
+
+    /// Records the end and returns the changed answer, where it was changed.
+    ///
+    /// # Errors
+    /// The answer may not be passed on: it asks for input that cannot be given, or it could not be recorded.
+    pub async fn finish(
+        &self,
+        finished: Finished,
+        reply_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, PortalError> {
+        let Finished {
+            status,
+            reason,
+            changed,
+            refused,
+        } = finished;
+        let reason = reason.or_else(|| refused.as_ref().map(|error| error.label().to_owned()));
+        self.record(status, reason, reply_bytes).await?;
+        refused.map_or(Ok(changed), Err)
+    }
+
+    async fn record(
+        &self,
+        status: Status,
+        reason: Option<String>,
+        reply_bytes: usize,
+    ) -> Result<(), PortalError> {
+        self.ports.note_in_flight(&self.request_id, None);
+        let ending = Ending {
+            kind: Kind::Outcome,
+            status,
+            reason,
+            reply_bytes: reply_bytes as u64,
+        };
+        let event = self.caller.event(&self.ports, &self.deed, ending);
+        if !self.deed.is_write {
+            self.ports.queue(event);
+            return Ok(());
+        }
+        let kept = event.clone();
+        self.ports.append(vec![event]).await.map_err(|_| {
+            self.ports.queue(kept);
+            PortalError::from(Internal::OutcomeUnrecorded)
+        })
+    }
+
+    fn failure(&self, fault: UpstreamFault) -> PortalError {
+        UpstreamFailure {
+            server: self.server.id.clone(),
+            fault,
+        }
+        .into()
+    }
+
+    /// An error in place of the answer.
+    fn error_message(&self, error: &PortalError) -> Vec<u8> {
+        wire_reply::error(
+            &self.request_id,
+            &to_wire(error, self.caller.era),
+            &self.caller.request_id,
+        )
+    }
+}
+
+/// Answers from an event stream: as JSON where the answer is the first message, else as a stream.
+pub(super) async fn answer<P: Ports>(
+    finisher: Finisher<P>,
+    body: P::Body,
+) -> Result<Reply<Original<P>>, (PortalError, bool)> {
+    let ports = finisher.ports.clone();
+    let mut relay = Relay::new(finisher, body);
+    let first = {
+        let next = std::pin::pin!(relay.next());
+        let alarm = std::pin::pin!(ports.sleep_ms(FIRST_MESSAGE_MS));
+        match select(next, alarm).await {
+            Either::Left((first, _)) => Some(first),
+            Either::Right(_) => None,
+        }
+    };
+    if relay.is_finished
+        && relay.ready.is_empty()
+        && let Some(Some(Outgoing::Message(message))) = first
+    {
+        return Ok(Reply::json(message));
+    }
+    if let Some(Some(first)) = first {
+        relay.ready.push_front(first);
+    }
+    let events = futures::stream::unfold(relay, |mut relay| async move {
+        let message = relay.next().await?;
+        Some((message, relay))
+    });
+    Ok(Reply::events(events.boxed_local()))
+}
+
+/// A stream on its way from a server to the client.
+struct Relay<P: Ports> {
+    finisher: Finisher<P>,
+    body: P::Body,
+    reader: EventReader,
+    ready: VecDeque<Outgoing>,
+    is_finished: bool,
+    bytes: usize,
+    last_event_id: Option<String>,
+    pause_ms: u64,
+    resumptions: u32,
+}
+
+impl<P: Ports> Relay<P> {
+    fn new(finisher: Finisher<P>, body: P::Body) -> Self {
+        Self {
+            finisher,
+            body,
+            reader: EventReader::new(UPSTREAM_EVENT_BYTES_MAX),
+            ready: VecDeque::new(),
+            is_finished: false,
+            bytes: 0,
+            last_event_id: None,
+            pause_ms: RESUMPTION_PAUSE_MS,
+            resumptions: 0,
+        }
+    }
+
+    /// The next thing for the client; nothing after the answer. Dropping the future between polls loses nothing.
+    async fn next(&mut self) -> Option<Outgoing> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Some(message);
+            }
+            if self.is_finished {
+                return None;
+            }
+            if let Some(event) = self.reader.next_event() {
+                self.take(event).await;
+                continue;
+            }
+            match self.body.chunk().await {
+                Some(Ok(chunk)) => {
+                    self.bytes = self.bytes.saturating_add(chunk.len());
+                    if self.reader.push(&chunk).is_err() {
+                        self.fail(UpstreamFault::BadAnswer("unreadable event stream"))
+                            .await;
+                    }
+                }
+                Some(Err(fault)) => self.broken(fault).await,
+                None => self.broken(UpstreamFault::Cut).await,
+            }
+        }
+    }
+
+    async fn take(&mut self, event: Event) {
+        if let Some(id) = event.id {
+            self.last_event_id = Some(id);
+        }
+        if let Some(retry_ms) = event.retry_ms {
+            self.pause_ms = retry_ms.min(RESUMPTION_PAUSE_MS_MAX);
+        }
+        if event.data.is_empty() {
+            return;
+        }
+        let data = event.data.into_bytes();
+        let direction = Glance::at(&data).ok().and_then(|glance| glance.direction());
+        match direction {
+            Some(Direction::Answer) => match self.finisher.read(&data) {
+                Ok(finished) => self.finish(finished, data).await,
+                Err(reason) => self.fail(UpstreamFault::BadAnswer(reason)).await,
+            },
+            Some(Direction::Notification) => self.notification(data).await,
+            Some(Direction::Request) => self.request(&data).await,
+            None => {
+                self.fail(UpstreamFault::BadAnswer("an event that is no message"))
+                    .await
+            }
+        }
+    }
+
+    async fn finish(&mut self, finished: Finished, data: Vec<u8>) {
+        self.is_finished = true;
+        let message = match self.finisher.finish(finished, self.bytes).await {
+            Ok(changed) => changed.unwrap_or(data),
+            Err(error) => self.finisher.error_message(&error),
+        };
+        self.ready.push_back(Outgoing::Message(message));
+    }
+
+    /// Notifications that belong to the request pass; those that belong to a listing refresh it as well.
+    async fn notification(&mut self, data: Vec<u8>) {
+        if data.len() > CLIENT_EVENT_BYTES_MAX {
+            return;
+        }
+        let Ok(glance) = Glance::at(&data) else {
+            return;
+        };
+        let finisher = &self.finisher;
+        let crosses = finisher.caller.era != finisher.server_era;
+        match glance.method_name() {
+            Some(
+                "notifications/tools/list_changed"
+                | "notifications/prompts/list_changed"
+                | "notifications/resources/list_changed",
+            ) => {
+                finisher.ports.outdate(&finisher.server.id).await;
+                if finisher.caller.era == Era::Modern {
+                    return;
+                }
+            }
+            // A modern client asks for log messages with each request, and this server cannot know.
+            Some("notifications/message") if crosses && finisher.caller.era == Era::Modern => {
+                return;
+            }
+            Some("notifications/cancelled") => {
+                if let Some(message) = super::session::cancelled_for_client(
+                    &finisher.ports,
+                    &finisher.server.id,
+                    &data,
+                ) {
+                    self.ready.push_back(Outgoing::Message(message));
+                }
+                return;
+            }
+            _ => {}
+        }
+        self.ready.push_back(Outgoing::Message(data));
+    }
+
+    /// A legacy server asks the client something in the middle of a call.
+    async fn request(&mut self, data: &[u8]) {
+        let finisher = &self.finisher;
+        let Ok(glance) = Glance::at(data) else { return };
+        let Some(id) = glance.id else { return };
+        let asked = match finisher.caller.era {
+            Era::Legacy => {
+                super::session::ask_client(&finisher.ports, &finisher.server.id, data, id).await
+            }
+            Era::Modern => None,
+        };
+        match asked {
+            Some(message) => self.ready.push_back(Outgoing::Message(message)),
+            None => self.decline(id.text),
+        }
+    }
+
+    /// Tells a server that there is nobody to ask, so that it does not wait.
+    fn decline(&self, upstream_id: &str) {
+        let finisher = &self.finisher;
+        let body = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{upstream_id},\"error\":{{\"code\":-32601,\"message\":\"The client cannot be asked here.\"}}}}"
+        );
+        let request = legacy_request(
+            &finisher.server,
+            finisher.session.as_ref(),
+            body.into_bytes(),
+        );
+        let (ports, permit, server) = (
+            finisher.ports.clone(),
+            finisher.permit.clone(),
+            finisher.server.clone(),
+        );
+        finisher.ports.spawn(Box::pin(async move {
+            let _ = ports.send(&permit, &server, request).await;
+        }));
+    }
+
+    /// The stream ended early. A legacy stream with event ids is taken up where it broke off; the call is never repeated.
+    async fn broken(&mut self, fault: UpstreamFault) {
+        let finisher = &self.finisher;
+        let resumable = finisher.session.clone().zip(self.last_event_id.clone());
+        let Some((session, last_event_id)) =
+            resumable.filter(|_| self.resumptions < RESUMPTIONS_MAX)
+        else {
+            return self.fail(fault).await;
+        };
+        self.resumptions = self.resumptions.saturating_add(1);
+        finisher.ports.sleep_ms(self.pause_ms).await;
+        let request = legacy_stream(&finisher.server, &session, Some(&last_event_id));
+        match finisher
+            .ports
+            .send(&finisher.permit, &finisher.server, request)
+            .await
+        {
+            Ok(reply) if reply.status == 200 && reply.kind == BodyKind::Events => {
+                self.body = reply.body;
+                self.reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
+            }
+            Ok(_) => self.fail(fault).await,
+            Err(fault) => self.fail(fault).await,
+        }
+    }
+
+    async fn fail(&mut self, fault: UpstreamFault) {
+        self.is_finished = true;
+        let error = self.finisher.failure(fault);
+        let recorded = self
+            .finisher
+            .record(
+                Status::UpstreamFailed,
+                Some(error.label().to_owned()),
+                self.bytes,
+            )
+            .await;
+        let error = recorded.err().unwrap_or(error);
+        self.ready
+            .push_back(Outgoing::Message(self.finisher.error_message(&error)));
+    }
+}
+
+impl<P: Ports> Drop for Relay<P> {
+    /// The client went away before the answer. A modern server sees its stream closed; a legacy one is told.
+    fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
+        let finisher = &self.finisher;
+        let ending = Ending {
+            kind: Kind::Outcome,
+            status: Status::Cancelled,
+            reason: None,
+            reply_bytes: self.bytes as u64,
+        };
+        finisher.ports.queue(
+            finisher
+                .caller
+                .event(&finisher.ports, &finisher.deed, ending),
+        );
+        if finisher.server_era == Era::Legacy {
+            let body = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
+                finisher.request_id
+            );
+            let request = legacy_request(
+                &finisher.server,
+                finisher.session.as_ref(),
+                body.into_bytes(),
+            );
+            let (ports, permit, server) = (
+                finisher.ports.clone(),
+                finisher.permit.clone(),
+                finisher.server.clone(),
+            );
+            finisher.ports.spawn(Box::pin(async move {
+                let _ = ports.send(&permit, &server, request).await;
+            }));
+        }
+    }
+}

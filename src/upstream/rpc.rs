@@ -1,0 +1,112 @@
+//! The portal's own requests to a server: one question, one answer, however it is framed.
+
+use crate::config::Server;
+use crate::error::UpstreamFault;
+use crate::limits::{REPLY_BODY_BYTES_MAX, UPSTREAM_EVENT_BYTES_MAX};
+use crate::mcp::event_stream::EventReader;
+use crate::mcp::reply::{Direction, Glance};
+use crate::policy::Permit;
+use crate::portal::ports::{BodyKind, Outbound, UpstreamBody, UpstreamReply, Upstreams};
+
+/// An answer to a question of the portal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// `result`, as JSON text.
+    Result(String),
+    /// `error`, as JSON text.
+    Error(String),
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// HTTP status.
+    pub status: u16,
+    /// `Mcp-Session-Id`.
+    pub session_id: Option<String>,
+    /// `Retry-After`.
+    pub retry_after_s: Option<u32>,
+    /// The message, where there was one.
+    pub answer: Option<Answer>,
+    /// The raw body where it was no message, for telling what a status means.
+    pub text: Vec<u8>,
+}
+
+/// Asks and waits for the answer.
+///
+/// # Errors
+/// No reply, or one that breaks off or is too large. An HTTP error status is an [`Answered`].
+pub async fn ask<U: Upstreams>(
+    upstreams: &U,
+    permit: &Permit,
+    server: &Server,
+    request: Outbound,
+) -> Result<Answered, UpstreamFault> {
+    let reply = upstreams.send(permit, server, request).await?;
+    let UpstreamReply {
+        status,
+        kind,
+        session_id,
+        retry_after_s,
+        body,
+    } = reply;
+    let message = match kind {
+        BodyKind::Events => Some(final_message(body).await?),
+        BodyKind::Json => Some(body.whole(REPLY_BODY_BYTES_MAX).await?.bytes),
+        BodyKind::Other => None,
+    };
+    let answer = message.as_deref().and_then(answer_in);
+    let text = if answer.is_none() {
+        message.unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    Ok(Answered {
+        status,
+        session_id,
+        retry_after_s,
+        answer,
+        text,
+    })
+}
+
+fn answer_in(message: &[u8]) -> Option<Answer> {
+    let glance = Glance::at(message).ok()?;
+    match (glance.result, glance.error) {
+        (Some(result), None) => Some(Answer::Result(result.text.to_owned())),
+        (None, Some(error)) => Some(Answer::Error(error.text.to_owned())),
+        _ => None,
+    }
+}
+
+/// Reads an event stream up to its answer; notifications on the way concern nobody.
+async fn final_message<B: UpstreamBody>(mut body: B) -> Result<Vec<u8>, UpstreamFault> {
+    let mut reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
+    while let Some(chunk) = body.chunk().await {
+        reader
+            .push(&chunk?)
+            .map_err(|_| UpstreamFault::BadAnswer("unreadable event stream"))?;
+        while let Some(event) = reader.next_event() {
+            let data = event.data.into_bytes();
+            if Glance::at(&data).is_ok_and(|glance| glance.direction() == Some(Direction::Answer)) {
+                return Ok(data);
+            }
+        }
+    }
+    Err(UpstreamFault::Cut)
+}
+
+impl Answered {
+    /// The result, or what its absence means.
+    ///
+    /// # Errors
+    /// The fault of the status, or [`UpstreamFault::BadAnswer`].
+    pub fn into_result(self) -> Result<String, UpstreamFault> {
+        match self.answer {
+            Some(Answer::Result(result)) => Ok(result),
+            Some(Answer::Error(_)) => Err(UpstreamFault::BadAnswer("an error")),
+            None => Err(super::status_fault(self.status, self.retry_after_s)
+                .unwrap_or(UpstreamFault::BadAnswer("no JSON-RPC message"))),
+        }
+    }
+}

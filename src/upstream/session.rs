@@ -1,0 +1,141 @@
+//! Legacy sessions with upstream servers: opened when first needed, renewed when lost, never noticed by the client.
+
+use serde::Deserialize;
+
+use super::body::own_request;
+use super::rpc::{self, Answer};
+use super::{legacy_end, legacy_request};
+use crate::config::Server;
+use crate::error::UpstreamFault;
+use crate::mcp::{Era, Revision};
+use crate::policy::Permit;
+use crate::portal::ports::{ClientFacts, Ports, UpstreamSession, Upstreams};
+
+/// What a server answers to `initialize`, as far as the portal reads it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Initialized {
+    /// The revision the server chose.
+    pub protocol_version: String,
+    /// `capabilities`
+    #[serde(default)]
+    pub capabilities: serde_json::Value,
+    /// `serverInfo`
+    #[serde(default)]
+    pub server_info: serde_json::Value,
+    /// `instructions`
+    #[serde(default)]
+    pub instructions: Option<String>,
+}
+
+/// Opens a session on behalf of a client.
+///
+/// # Errors
+/// [`UpstreamFault::NoCommonRevision`] where the server chose a revision the portal does not speak; otherwise how the
+/// handshake failed.
+pub async fn open<U: Upstreams>(
+    upstreams: &U,
+    permit: &Permit,
+    server: &Server,
+    client: &ClientFacts,
+) -> Result<(UpstreamSession, Initialized), UpstreamFault> {
+    let members = format!(
+        "\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{}",
+        Revision::LATEST_LEGACY.as_str(),
+        client.capabilities,
+        client.info
+    );
+    let body = own_request("portcullis-initialize", "initialize", &members, Era::Legacy);
+    let answered = rpc::ask(
+        upstreams,
+        permit,
+        server,
+        legacy_request(server, None, body),
+    )
+    .await?;
+    let session_id = answered.session_id.clone();
+    if matches!(answered.answer, Some(Answer::Error(_))) {
+        return Err(UpstreamFault::NoCommonRevision);
+    }
+    let result = answered.into_result()?;
+    let initialized: Initialized = serde_json::from_str(&result)
+        .map_err(|_| UpstreamFault::BadAnswer("initialize without protocolVersion"))?;
+    let revision = Revision::parse(&initialized.protocol_version)
+        .filter(|revision| revision.era() == Era::Legacy)
+        .ok_or(UpstreamFault::NoCommonRevision)?;
+    let session = UpstreamSession {
+        id: session_id,
+        revision,
+    };
+    let ready = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_vec();
+    upstreams
+        .send(
+            permit,
+            server,
+            legacy_request(server, Some(&session), ready),
+        )
+        .await?;
+    Ok((session, initialized))
+}
+
+/// The session with a server on behalf of a principal, opened where there is none.
+///
+/// # Errors
+/// How the handshake failed.
+pub async fn current<P: Ports>(
+    ports: &P,
+    permit: &Permit,
+    server: &Server,
+    subject: &str,
+) -> Result<UpstreamSession, UpstreamFault> {
+    if let Some(session) = ports.upstream_session(subject, &server.id) {
+        return Ok(session);
+    }
+    let client = ports.client().unwrap_or_else(ClientFacts::portal);
+    let (session, _) = open(ports, permit, server, &client).await?;
+    ports
+        .remember_upstream(subject, &server.id, session.clone())
+        .await;
+    if let Some(level) = ports.log_level() {
+        set_log_level(ports, permit, server, &session, &level).await;
+    }
+    Ok(session)
+}
+
+/// Tells a server how much to log. A server that does not log is no failure.
+pub async fn set_log_level<U: Upstreams>(
+    upstreams: &U,
+    permit: &Permit,
+    server: &Server,
+    session: &UpstreamSession,
+    level: &str,
+) {
+    let members = format!("\"level\":{}", serde_json::Value::String(level.to_owned()));
+    let body = own_request(
+        "portcullis-level",
+        "logging/setLevel",
+        &members,
+        Era::Legacy,
+    );
+    let _ = rpc::ask(
+        upstreams,
+        permit,
+        server,
+        legacy_request(server, Some(session), body),
+    )
+    .await;
+}
+
+/// Ends a session that is not needed any more. A server that does not care about it is no failure.
+pub async fn end<U: Upstreams>(
+    upstreams: &U,
+    permit: &Permit,
+    server: &Server,
+    session: &UpstreamSession,
+) {
+    if session.id.is_some() {
+        let _ = upstreams
+            .send(permit, server, legacy_end(server, session))
+            .await;
+    }
+}
