@@ -1,0 +1,4 @@
+declare module "*/harness.js" {
+  const source: string;
+  export default source;
+}
