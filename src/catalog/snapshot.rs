@@ -50,6 +50,8 @@ pub struct Facts {
     pub modern: bool,
     /// The legacy revision it negotiates, where it answers `initialize`.
     pub legacy: Option<String>,
+    /// Whether it was asked: a modern server is asked when the first legacy client calls it.
+    pub legacy_asked: bool,
     /// It serves completions.
     pub completions: bool,
     /// It accepts resource subscriptions.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::snapshot::{Facts, Listing, Snapshot, SnapshotKey};
 use crate::config::{EraChoice, Server};
-use crate::error::UpstreamFault;
+use crate::error::{UNSUPPORTED_VERSION, UpstreamFault};
 use crate::limits::{
     FAN_OUT_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_TTL_DEFAULT_MS, SNAPSHOT_TTL_MAX_MS,
     SNAPSHOT_TTL_MIN_MS, SYNC_DEADLINE_MS, UPSTREAM_PAGES_MAX,
@@ -155,28 +155,43 @@ async fn fetch<P: Ports>(
             Err(fault) => return Err(fault),
         }
     }
-    let wants_legacy = server.era != EraChoice::Modern
-        && known.is_none_or(|known| known.legacy.is_some() || !facts.modern);
-    if wants_legacy {
-        match session::open(ports, &permit, server, &ClientFacts::portal()).await {
-            Ok((opened, initialized)) => {
-                if facts.modern {
-                    facts.legacy = Some(opened.revision.as_str().to_owned());
-                    end_soon(ports, server, opened);
-                } else {
-                    facts = legacy_facts(&opened, initialized);
-                    session = Some(opened);
-                }
-            }
-            Err(_) if facts.modern => {}
-            Err(fault) => return Err(fault),
-        }
+    if facts.modern {
+        facts.legacy = known.and_then(|known| known.legacy.clone());
+        facts.legacy_asked = known.is_some_and(|known| known.legacy_asked);
+    } else {
+        let (opened, initialized) =
+            session::open(ports, &permit, server, &ClientFacts::portal()).await?;
+        facts = legacy_facts(&opened, initialized);
+        session = Some(opened);
     }
     let listed = lists(ports, &permit, server, facts, session.as_ref()).await;
     if let Some(session) = session {
         end_soon(ports, server, session);
     }
     listed
+}
+
+/// Asks a modern server whether it also answers `initialize`, so that a legacy client can be asked things through it.
+/// Asked once: the answer is kept with the snapshot.
+pub async fn ask_legacy<P: Ports>(
+    ports: &P,
+    server: &Server,
+    snapshot: &Rc<Snapshot>,
+) -> Rc<Snapshot> {
+    let facts = &snapshot.facts;
+    if !facts.modern || facts.legacy_asked || server.era != EraChoice::Auto {
+        return snapshot.clone();
+    }
+    let permit = permit_sync(&server.id);
+    let mut asked = (**snapshot).clone();
+    asked.facts.legacy_asked = true;
+    if let Ok((opened, _)) = session::open(ports, &permit, server, &ClientFacts::portal()).await {
+        asked.facts.legacy = Some(opened.revision.as_str().to_owned());
+        end_soon(ports, server, opened);
+    }
+    let asked = Rc::new(asked);
+    ports.store_snapshot(asked.clone()).await;
+    asked
 }
 
 fn end_soon<P: Ports>(ports: &P, server: &Server, session: UpstreamSession) {
@@ -207,9 +222,10 @@ async fn discover<P: Ports>(
     permit: &Permit,
     server: &Server,
 ) -> Result<Option<Facts>, UpstreamFault> {
-    let body = own_request("portcullis-discover", "server/discover", "", Era::Modern);
-    let request = modern_request(server, "server/discover", None, Vec::new(), body);
-    let answered = rpc::ask(ports, permit, server, request).await?;
+    let mut answered = ask_discover(ports, permit, server).await?;
+    if offers_our_revision(&answered) {
+        answered = ask_discover(ports, permit, server).await?;
+    }
     let Some(Answer::Result(result)) = &answered.answer else {
         return if is_no_era_question(&answered) {
             answered.into_result().map(|_| None)
@@ -235,6 +251,33 @@ async fn discover<P: Ports>(
     let mut facts = capabilities(&found.capabilities, &name, found.instructions);
     facts.modern = true;
     Ok(Some(facts))
+}
+
+async fn ask_discover<P: Ports>(
+    ports: &P,
+    permit: &Permit,
+    server: &Server,
+) -> Result<Answered, UpstreamFault> {
+    let body = own_request("portcullis-discover", "server/discover", "", Era::Modern);
+    let request = modern_request(server, "server/discover", None, Vec::new(), body);
+    rpc::ask(ports, permit, server, request).await
+}
+
+/// A server may refuse a revision and name it as supported in one breath; it is then asked once more (MCP 2026-07-28,
+/// basic/versioning, "Protocol Version Negotiation").
+fn offers_our_revision(answered: &Answered) -> bool {
+    let Some(Answer::Error(error)) = &answered.answer else {
+        return false;
+    };
+    let error: serde_json::Value = serde_json::from_str(error).unwrap_or_default();
+    let supported = error
+        .pointer("/data/supported")
+        .and_then(serde_json::Value::as_array);
+    error.get("code") == Some(&serde_json::json!(UNSUPPORTED_VERSION))
+        && supported.is_some_and(|list| {
+            list.iter()
+                .any(|version| version == Revision::LATEST_MODERN.as_str())
+        })
 }
 
 /// Statuses that say nothing about the era: the server would refuse the legacy question for the same reason.

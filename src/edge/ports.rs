@@ -242,7 +242,7 @@ impl Sessions for EdgePorts {
 
     async fn remember_upstream(&self, subject: &str, server: &str, upstream: UpstreamSession) {
         match &self.session {
-            Some(session) => session.remember_upstream(self, server, upstream),
+            Some(session) => session.remember_upstream(self, server, upstream).await,
             None => isolate::with(|isolate| {
                 let mut sessions = isolate.upstream_sessions.borrow_mut();
                 isolate::bound(&mut sessions, UPSTREAM_SESSIONS_MAX);

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use futures::future::{AbortHandle, Abortable};
+use futures::channel::oneshot;
+use futures::future::{AbortHandle, Abortable, select};
 use serde::{Deserialize, Serialize};
 
 use super::ports::EdgePorts;
@@ -19,6 +20,9 @@ use crate::portal::ports::{
 };
 use crate::portal::{Caller, session};
 use crate::upstream::legacy_stream;
+
+/// How long a call waits for the server's own stream to be open.
+const LISTENING_MS_MAX: u64 = 1_000;
 
 /// What is known of the session's client.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -116,7 +120,9 @@ impl SessionMemory {
         self.upstreams.borrow().keys().cloned().collect()
     }
 
-    pub(super) fn remember_upstream(
+    /// Remembers a session with a server, and listens to it before anything is sent in it: what a server sends
+    /// outside of calls is lost where nobody listens.
+    pub(super) async fn remember_upstream(
         &self,
         ports: &EdgePorts,
         server: &str,
@@ -126,7 +132,10 @@ impl SessionMemory {
         self.upstreams
             .borrow_mut()
             .insert(server.to_owned(), upstream);
-        self.listen_to(ports, server);
+        if let Some(is_listening) = self.listen_to(ports, server) {
+            let alarm = std::pin::pin!(ports.sleep_ms(LISTENING_MS_MAX));
+            select(is_listening, alarm).await;
+        }
     }
 
     pub(super) fn forget_upstream(&self, server: &str) {
@@ -139,24 +148,25 @@ impl SessionMemory {
 
     /// Listens to what a server sends outside of calls, until the session with it ends. A server without such a stream
     /// answers 405, and that is that.
-    pub(super) fn listen_to(&self, ports: &EdgePorts, server: &str) {
-        let Some(memory) = ports.session.clone() else {
-            return;
-        };
-        if self.pumps.borrow().contains_key(server)
-            || self
-                .upstream(server)
-                .is_none_or(|session| session.id.is_none())
-        {
-            return;
+    pub(super) fn listen_to(
+        &self,
+        ports: &EdgePorts,
+        server: &str,
+    ) -> Option<oneshot::Receiver<()>> {
+        let memory = ports.session.clone()?;
+        let is_stateless = self.upstream(server)?.id.is_none();
+        if is_stateless || self.pumps.borrow().contains_key(server) {
+            return None;
         }
         let (handle, registration) = AbortHandle::new_pair();
         self.pumps.borrow_mut().insert(server.to_owned(), handle);
+        let (listening, is_listening) = oneshot::channel();
         let (task_ports, server) = (ports.clone(), server.to_owned());
-        let pump = async move { pump(&task_ports, &memory, &server).await };
+        let pump = async move { pump(&task_ports, &memory, &server, listening).await };
         ports.spawn(Box::pin(async move {
             let _ = Abortable::new(pump, registration).await;
         }));
+        Some(is_listening)
     }
 
     pub(super) fn park(&self, server: &str, upstream_id: &str) -> Option<String> {
@@ -211,7 +221,13 @@ impl SessionMemory {
 }
 
 /// Reads a server's own stream and passes on what comes. Taken up again where it breaks off, a bounded number of times.
-async fn pump(ports: &EdgePorts, memory: &SessionMemory, server: &str) {
+async fn pump(
+    ports: &EdgePorts,
+    memory: &SessionMemory,
+    server: &str,
+    listening: oneshot::Sender<()>,
+) {
+    let mut listening = Some(listening);
     const ATTEMPTS_MAX: u32 = 20;
     const PAUSE_MS: u64 = 1_000;
     let mut last_event_id: Option<String> = None;
@@ -232,6 +248,9 @@ async fn pump(ports: &EdgePorts, memory: &SessionMemory, server: &str) {
         };
         if reply.status != 200 || reply.kind != BodyKind::Events {
             return;
+        }
+        if let Some(listening) = listening.take() {
+            let _ = listening.send(());
         }
         let mut body = reply.body;
         let mut reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);

@@ -12,6 +12,7 @@ use super::stream::{self, Finisher};
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::{self, Named, Target};
+use crate::catalog::sync;
 use crate::config::{PortalServer, Server};
 use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault};
 use crate::limits::REPLY_BODY_BYTES_MAX;
@@ -69,7 +70,7 @@ async fn steps<P: Ports>(
 
     // (4) Catalog.
     let off = caller.toggled_off(ports).await;
-    let target = find(ports, caller, method, request, &off, deed)
+    let mut target = find(ports, caller, method, request, &off, deed)
         .await
         .map_err(unrecorded)?;
     let place = target
@@ -83,6 +84,9 @@ async fn steps<P: Ports>(
     let permit = permit(caller, place, method, request, &target, deed).map_err(unrecorded)?;
     if permit.is_write() && ports.store_is_away() {
         return Err(unrecorded(Rejection::StoreAway));
+    }
+    if caller.era == Era::Legacy {
+        target.snapshot = sync::ask_legacy(ports, server, &target.snapshot).await;
     }
     let era = target
         .snapshot

@@ -249,28 +249,27 @@ pub(super) async fn answer<P: Ports>(
     body: P::Body,
 ) -> Result<Reply<Original<P>>, (PortalError, bool)> {
     let ports = finisher.ports.clone();
-    let mut relay = Relay::new(finisher, body);
+    // The stream owns the read that is under way, so giving up waiting for it loses nothing.
+    let mut messages =
+        futures::stream::unfold(Relay::new(finisher, body), |mut relay| async move {
+            let message = relay.next().await?;
+            let is_last = relay.is_finished && relay.ready.is_empty();
+            Some(((message, is_last), relay))
+        })
+        .boxed_local();
     let first = {
-        let next = std::pin::pin!(relay.next());
         let alarm = std::pin::pin!(ports.sleep_ms(FIRST_MESSAGE_MS));
-        match select(next, alarm).await {
-            Either::Left((first, _)) => Some(first),
+        match select(messages.next(), alarm).await {
+            Either::Left((first, _)) => first,
             Either::Right(_) => None,
         }
     };
-    if relay.is_finished
-        && relay.ready.is_empty()
-        && let Some(Some(Outgoing::Message(message))) = first
-    {
+    if let Some((Outgoing::Message(message), true)) = first {
         return Ok(Reply::json(message));
     }
-    if let Some(Some(first)) = first {
-        relay.ready.push_front(first);
-    }
-    let events = futures::stream::unfold(relay, |mut relay| async move {
-        let message = relay.next().await?;
-        Some((message, relay))
-    });
+    let events = futures::stream::iter(first)
+        .chain(messages)
+        .map(|(message, _)| message);
     Ok(Reply::events(events.boxed_local()))
 }
 
@@ -302,7 +301,7 @@ impl<P: Ports> Relay<P> {
         }
     }
 
-    /// The next thing for the client; nothing after the answer. Dropping the future between polls loses nothing.
+    /// The next thing for the client; nothing after the answer.
     async fn next(&mut self) -> Option<Outgoing> {
         loop {
             if let Some(message) = self.ready.pop_front() {

@@ -214,9 +214,10 @@ async fn toggle_one<P: Ports>(
         "toggle" => false,
         "untoggle" => true,
         _ => {
-            return Err(
-                Rejection::BadParams("Invalid params: action is toggle or untoggle".into()).into(),
-            );
+            return Err(Rejection::BadParams(
+                "Invalid params: action is toggle or untoggle".into(),
+            )
+            .into());
         }
     };
     switch(ports, caller, &[(server.to_owned(), off)]).await
