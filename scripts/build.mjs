@@ -1,5 +1,5 @@
 // Builds the portal's Rust into build/ (JavaScript glue and wasm), unless nothing it is made from has changed.
-// `--dev` builds faster and unoptimised; `--force` builds in any case.
+// `--dev` builds faster and unoptimised; `--force` builds in any case; `--names` keeps function names for profiles.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -8,21 +8,23 @@ import { execute, Failure, isMain, run } from "./process.mjs";
 import { cargoTools } from "./setup/cargo-tools.mjs";
 import { step } from "./setup/step.mjs";
 import { setUp } from "./setup.mjs";
+import { withoutNames } from "./wasm-names.mjs";
 
 const OUTPUT = join(root, "build");
 const STAMP = join(OUTPUT, ".portcullis-stamp");
 /** Not part of the worker, or bundled by wrangler and not by worker-build. */
-const NOT_COMPILED = [/^src\/bin\//, /^src\/edge\/.*\.js$/];
+const NOT_COMPILED = [/^src\/bin\//, /^src\/edge\/entry\.js$/, /\/tests(\.rs$|\/)/];
 
 /**
  * Builds the portal worker.
- * @param {{ dev?: boolean, force?: boolean }} [options]
+ * @param {{ dev?: boolean, force?: boolean, names?: boolean }} [options] `names` keeps the functions' names, which
+ *   a profile needs and a worker does not: they are a tenth of what an isolate loads
  * @returns {Promise<boolean>} whether anything had to be built
  */
-export async function build({ dev = false, force = false } = {}) {
+export async function build({ dev = false, force = false, names = false } = {}) {
   const { wasmBindgen, workerBuild } = cargoTools();
   const profile = dev ? "--dev" : "--release";
-  const digest = digestOf([profile, workerBuild.version, wasmBindgen.version]);
+  const digest = digestOf([profile, String(names), workerBuild.version, wasmBindgen.version]);
   if (!force && isBuilt() && readFileSync(STAMP, "utf8") === digest) {
     return false;
   }
@@ -47,6 +49,10 @@ export async function build({ dev = false, force = false } = {}) {
     }
   });
   mkdirSync(OUTPUT, { recursive: true });
+  if (!dev && !names) {
+    const wasm = join(OUTPUT, "index_bg.wasm");
+    writeFileSync(wasm, withoutNames(readFileSync(wasm)));
+  }
   // What was read before the build: a file changed while it ran is built again next time.
   writeFileSync(STAMP, digest);
   return true;
@@ -76,7 +82,8 @@ if (isMain(import.meta.url)) {
   await execute(async () => {
     const flags = process.argv.slice(2);
     await setUp();
-    const built = await build({ dev: flags.includes("--dev"), force: flags.includes("--force") });
+    const has = (flag) => flags.includes(flag);
+    const built = await build({ dev: has("--dev"), force: has("--force"), names: has("--names") });
     console.log(built ? "Built into build/." : "build/ is up to date.");
   });
 }

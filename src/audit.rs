@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Principal;
+use crate::mcp::Era;
+
 /// Which row of a request this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,6 +94,57 @@ pub struct Event {
     pub reply_bytes: u64,
     /// The configuration revision that decided.
     pub revision: u64,
+}
+
+/// A request that ended before it was known what it asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct EarlyEnd<'a> {
+    /// The request, as the caller is told it.
+    pub request_id: &'a str,
+    /// Unix milliseconds of its receipt.
+    pub received_ms: u64,
+    /// The portal, where one was found.
+    pub portal: &'a str,
+    /// Who, where that is known.
+    pub principal: Option<&'a Principal>,
+    /// How the client speaks, as far as could be told.
+    pub era: Era,
+    /// Size of its body.
+    pub request_bytes: u64,
+}
+
+impl EarlyEnd<'_> {
+    /// The row of its refusal.
+    #[must_use]
+    pub fn refused(&self, reason: String, now_ms: u64, random: [u8; 10]) -> Event {
+        let subject = self
+            .principal
+            .map_or("unknown", |principal| &principal.subject);
+        Event {
+            id: event_id(now_ms, random),
+            request_id: self.request_id.to_owned(),
+            at_ms: now_ms,
+            kind: Kind::Refusal,
+            status: Status::Refused,
+            reason: Some(reason),
+            rule: None,
+            portal: self.portal.to_owned(),
+            principal: subject.to_owned(),
+            email: self.principal.and_then(|principal| principal.email.clone()),
+            agent: self
+                .principal
+                .and_then(|principal| principal.client_id.clone()),
+            method: String::new(),
+            server: None,
+            target: None,
+            era: self.era.as_str().to_owned(),
+            is_write: false,
+            duration_ms: now_ms.saturating_sub(self.received_ms),
+            request_bytes: self.request_bytes,
+            reply_bytes: 0,
+            revision: 0,
+        }
+    }
 }
 
 /// Makes an id that sorts by time: 12 hexadecimal digits of milliseconds, then 20 random ones.

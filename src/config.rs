@@ -27,6 +27,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod web_url;
 
 pub use access::{AccessAction, AccessRule, Selector};
 pub use auth::Auth;
@@ -37,6 +38,9 @@ pub use portal::{CodeMode, Portal, PortalServer};
 pub use server::{Alias, EraChoice, Server};
 pub use target::Target;
 pub use tools::{ToolDefault, ToolRules};
+#[cfg(not(target_arch = "wasm32"))]
+pub use web_url::parse_natively;
+pub use web_url::{Getters, Host, ParseUrl, Scheme, WebUrl};
 
 use fault::Faults;
 use node::Node;
@@ -75,21 +79,34 @@ impl Config {
     }
 }
 
-/// What worker variables say, and the document therefore cannot change.
-#[derive(Debug, Clone, Default)]
+/// What is given where the document is read, and the document therefore cannot change.
+#[derive(Debug, Clone)]
 pub struct Environment {
     /// Set by the start script only: loopback addresses, plain `http` to them and `bypass` for everyone may be used.
     pub local_development: bool,
     /// The hosts each secret may be sent to; for a service binding the host is written `binding:MCP_NAME`.
     pub secret_hosts: HashMap<String, Vec<String>>,
+    /// How addresses are read.
+    pub parse_url: ParseUrl,
 }
 
 impl Environment {
+    /// No variables, with a parser of URLs.
+    #[must_use]
+    pub fn new(parse_url: ParseUrl) -> Self {
+        Self {
+            local_development: false,
+            secret_hosts: HashMap::new(),
+            parse_url,
+        }
+    }
+
     /// Reads the worker variables `LOCAL_DEVELOPMENT` (on when it is `1`) and `SECRET_HOSTS` (a JSON object).
     ///
     /// # Errors
     /// A sentence for the operator when `SECRET_HOSTS` is not an object of lists of host names.
-    pub fn from_variables(
+    pub fn with_variables(
+        self,
         local_development: Option<&str>,
         secret_hosts: Option<&str>,
     ) -> Result<Self, String> {
@@ -104,7 +121,27 @@ impl Environment {
         Ok(Self {
             local_development: local_development == Some("1"),
             secret_hosts,
+            ..self
         })
+    }
+
+    /// [`Environment::with_variables`] with the native parser of URLs.
+    ///
+    /// # Errors
+    /// The same.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn from_variables(
+        local_development: Option<&str>,
+        secret_hosts: Option<&str>,
+    ) -> Result<Self, String> {
+        Self::default().with_variables(local_development, secret_hosts)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Default for Environment {
+    fn default() -> Self {
+        Self::new(parse_natively)
     }
 }
 

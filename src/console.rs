@@ -12,7 +12,7 @@ use html::{Html, fill};
 /// What a page may do: show its own style, run its own script, and nothing else. The hashes are those of `page.css` and
 /// `page.js`; a test compares them and says the new ones.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-Q8DhU1wZ0QMhsB5cLFX3u6bhB4lq4/AmoP4awWLAeag='; \
+    style-src 'sha256-X8ZSZeGDIRxJIaHKkG05y//Tu/y1gTN2FGJrt+ZmeSs='; \
     script-src 'sha256-EDmheo2fF6OlWy/jb6TksLPzEmHqOUOBioMqpbTqOXM='; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

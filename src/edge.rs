@@ -18,9 +18,10 @@ mod session_streams;
 mod store;
 mod sync;
 mod upstream;
+mod urls;
 mod web;
 
-use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
+use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 /// Once for each isolate: a panic says where, in the log.
 #[event(start)]
@@ -30,7 +31,11 @@ fn start() {
 
 /// Every request.
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+async fn fetch(
+    request: web_sys::Request,
+    env: Env,
+    context: Context,
+) -> worker::Result<web_sys::Response> {
     Ok(router::route(request, env, context).await)
 }
 

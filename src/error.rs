@@ -27,6 +27,8 @@ pub enum Rejection {
     BadMessage(BadMessage),
     /// The body is larger than the bound.
     BodyTooLarge,
+    /// A header is longer than any header the portal reads.
+    HeaderTooLong,
     /// The content type is not JSON.
     ContentType,
     /// The client does not accept JSON and event streams.
@@ -184,6 +186,17 @@ impl From<BadMessage> for PortalError {
 }
 
 impl PortalError {
+    /// The label with what a closed set of its own adds to it: why a token was refused.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Rejected(Rejection::Unauthenticated(Some(refusal))) => {
+                format!("{}: {refusal}", self.label())
+            }
+            _ => self.label().to_owned(),
+        }
+    }
+
     /// The label of audit rows and metrics: a closed set.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -206,6 +219,7 @@ impl Rejection {
             Self::BadMessage(BadMessage::Batch) => "batch",
             Self::BadMessage(BadMessage::BadParams(_)) | Self::BadParams(_) => "bad_params",
             Self::BodyTooLarge => "body_too_large",
+            Self::HeaderTooLong => "header_too_long",
             Self::ContentType => "content_type",
             Self::NotAcceptable => "not_acceptable",
             Self::BadOrigin => "bad_origin",
@@ -352,6 +366,11 @@ fn rejected(rejection: &Rejection, era: Era) -> Wire {
             INVALID_REQUEST,
             "The body is larger than the portal accepts.",
         ),
+        Rejection::HeaderTooLong => Wire::new(
+            431,
+            INVALID_REQUEST,
+            "A header is longer than the portal accepts.",
+        ),
         Rejection::ContentType => Wire::new(
             415,
             INVALID_REQUEST,
@@ -399,7 +418,11 @@ fn rejected(rejection: &Rejection, era: Era) -> Wire {
             METHOD_NOT_FOUND,
             format!("Method not found: {method}"),
         ),
-        Rejection::BadParams(message) => Wire::new(200, INVALID_PARAMS, message.clone()),
+        Rejection::BadParams(message) => Wire::new(
+            if modern { 400 } else { 200 },
+            INVALID_PARAMS,
+            message.clone(),
+        ),
         Rejection::UnknownTool(name) => {
             Wire::new(200, INVALID_PARAMS, format!("Unknown tool: {name}"))
         }

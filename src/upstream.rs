@@ -128,6 +128,13 @@ pub fn status_fault(status: u16, retry_after_s: Option<u32>) -> Option<UpstreamF
     }
 }
 
+/// Whether a JSON body under this status can be an answer at all. Redirects, refused credentials, rate limits and server
+/// errors mean what their status says, whatever the body claims; another client error may carry a JSON-RPC error.
+#[must_use]
+pub fn may_answer(status: u16) -> bool {
+    matches!(status, 200..=299 | 400 | 402 | 404..=428 | 430..=499)
+}
+
 /// Whether a reply says that a legacy session is over. The specification says 404; many servers built on older examples
 /// answer an unknown session with 400 and an error without an id.
 #[must_use]

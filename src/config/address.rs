@@ -2,13 +2,13 @@
 //!
 //! A document names addresses, and so, later, do upstream redirects and metadata; none may lead the portal into a
 //! network of its own. Only literal addresses and reserved names can be judged here: what a public name resolves to
-//! is decided by the platform, which has no private network to resolve into. [`url::Url`] has already turned every
+//! is decided by the platform, which has no private network to resolve into. [`WebUrl`] has already turned every
 //! notation (decimal, octal, hexadecimal, short, percent-encoded, full-width) into one.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use url::{Host, Url};
+use super::web_url::{Host, Scheme, WebUrl};
 
 /// Why an address is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +70,14 @@ impl std::error::Error for AddressFault {}
 ///
 /// # Errors
 /// The first reason against it.
-pub fn judge(url: &Url, local_development: bool) -> Result<(), AddressFault> {
-    if !matches!(url.scheme(), "http" | "https") {
+pub fn judge(url: &WebUrl, local_development: bool) -> Result<(), AddressFault> {
+    if url.scheme() == Scheme::Other {
         return Err(AddressFault::Scheme);
     }
-    if !url.username().is_empty() || url.password().is_some() {
+    if url.has_credentials() {
         return Err(AddressFault::Credentials);
     }
-    if url.fragment().is_some() {
+    if url.has_fragment() {
         return Err(AddressFault::Fragment);
     }
     let loopback = match url.host().ok_or(AddressFault::NoHost)? {
@@ -88,7 +88,7 @@ pub fn judge(url: &Url, local_development: bool) -> Result<(), AddressFault> {
     if loopback && !local_development {
         return Err(AddressFault::Loopback);
     }
-    if url.scheme() == "http" && !loopback {
+    if url.scheme() == Scheme::Http && !loopback {
         return Err(AddressFault::PlainHttp);
     }
     Ok(())
@@ -176,10 +176,8 @@ mod tests {
     use super::*;
 
     fn verdict(url: &str, local: bool) -> Result<(), AddressFault> {
-        judge(
-            &Url::parse(url).unwrap_or_else(|error| panic!("{url}: {error}")),
-            local,
-        )
+        let url: WebUrl = url.parse().unwrap_or_else(|()| panic!("{url}"));
+        judge(&url, local)
     }
 
     #[test]
@@ -188,9 +186,7 @@ mod tests {
             "https://jira.example/mcp",
             "https://localhost.example/",
             "https://internal.example",
-            "https://notlocal/"
-                .replace("notlocal", "my-local.example")
-                .as_str(),
+            "https://my-local.example/",
             "https://1.1.1.1/",
             "https://172.15.0.1",
             "https://172.32.0.1",

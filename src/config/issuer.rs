@@ -2,13 +2,12 @@
 
 use std::rc::Rc;
 
-use url::Url;
-
 use super::Environment;
 use super::limits::{ISSUERS_MAX, NAME_CHARS_MAX, URL_CHARS_MAX};
 use super::name;
 use super::node::{Node, Table, shown};
 use super::target;
+use super::web_url::{Scheme, WebUrl};
 
 /// An identity provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub struct Issuer {
     /// The exact `iss` of its tokens.
     pub issuer: String,
     /// Where its keys are.
-    pub jwks_url: Url,
+    pub jwks_url: WebUrl,
     /// Accepted signatures; never empty.
     pub algorithms: Vec<Algorithm>,
     /// The claim that lists a person's groups.
@@ -115,17 +114,14 @@ fn read(id: &str, node: &Node<'_, '_>, environment: &Environment) -> Option<Issu
 /// The text is kept as written, since `iss` is compared character by character.
 fn read_issuer(node: &Node<'_, '_>, environment: &Environment) -> Option<String> {
     let text = node.text(URL_CHARS_MAX)?;
-    let fault = match Url::parse(text) {
-        Err(error) => format!("not a URL ({error}); write the exact `iss` of its tokens"),
-        Ok(url) if url.scheme() == "https" => return Some(text.to_owned()),
-        Ok(url) if url.scheme() == "http" && environment.local_development => {
-            return Some(text.to_owned());
-        }
-        Ok(url) if url.scheme() == "http" => {
+    let fault = match (environment.parse_url)(text).map(|url| url.scheme()) {
+        Some(Scheme::Https) => return Some(text.to_owned()),
+        Some(Scheme::Http) if environment.local_development => return Some(text.to_owned()),
+        Some(Scheme::Http) => {
             "an http issuer works in local development only (LOCAL_DEVELOPMENT); use https"
-                .to_owned()
         }
-        Ok(_) => "an issuer is an https URL".to_owned(),
+        Some(Scheme::Other) => "an issuer is an https URL",
+        None => "not a URL; write the exact `iss` of its tokens",
     };
     node.fault(fault);
     None

@@ -2,19 +2,18 @@
 
 use std::borrow::Cow;
 
-use url::Url;
-
 use super::Environment;
 use super::address;
 use super::limits::{URL_CHARS_MAX, VARIABLE_CHARS_MAX};
 use super::name;
 use super::node::{Node, Table};
+use super::web_url::WebUrl;
 
 /// Where a server is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// Over the network.
-    Url(Url),
+    Url(WebUrl),
     /// Another worker, bound to this one.
     Binding {
         /// The binding, `MCP_...`.
@@ -29,7 +28,7 @@ impl Target {
     #[must_use]
     pub fn secret_host(&self) -> Cow<'_, str> {
         match self {
-            Self::Url(url) => Cow::Borrowed(url.host_str().unwrap_or_default()),
+            Self::Url(url) => Cow::Borrowed(url.hostname()),
             Self::Binding { name, .. } => Cow::Owned(format!("binding:{name}")),
         }
     }
@@ -74,19 +73,21 @@ pub(super) fn read(server: &Table<'_, '_>, environment: &Environment) -> Option<
 }
 
 /// A URL the portal may call.
-pub(super) fn read_url(node: &Node<'_, '_>, environment: &Environment) -> Option<Url> {
+pub(super) fn read_url(node: &Node<'_, '_>, environment: &Environment) -> Option<WebUrl> {
     let text = node.text(URL_CHARS_MAX)?;
     if text.contains(|letter: char| letter.is_whitespace() || letter == '\\') {
         node.fault("a URL contains no spaces or backslashes");
         return None;
     }
-    let judged = Url::parse(text)
-        .map_err(|error| format!("not a URL ({error}); write it like https://host/path"));
-    let judged = judged.and_then(|url| {
-        address::judge(&url, environment.local_development).map_err(|fault| fault.to_string())?;
-        Ok(url)
-    });
-    judged.map_err(|fault| node.fault(fault)).ok()
+    let Some(url) = (environment.parse_url)(text) else {
+        node.fault("not a URL; write it like https://host/path");
+        return None;
+    };
+    if let Err(fault) = address::judge(&url, environment.local_development) {
+        node.fault(fault.to_string());
+        return None;
+    }
+    Some(url)
 }
 
 fn read_binding(node: &Node<'_, '_>) -> Option<String> {

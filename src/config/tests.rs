@@ -7,6 +7,7 @@ use super::*;
 mod arbitrary;
 mod behaviour;
 mod identity;
+mod notations;
 mod portals;
 mod servers;
 mod shapes;

@@ -1,10 +1,11 @@
 //! What people paste to connect a client, as each client's own documentation asks for it. Every text comes in two
 //! forms: the client opens the sign-in by itself, or it sends a token.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use url::{Host, Url};
 
 use crate::config::Portal;
 
@@ -41,11 +42,15 @@ impl<'a> Clients<'a> {
 
     /// A command that puts a token of the demo company into `TOKEN`; none for a portal that is not on this machine.
     pub(super) fn local_token(&self) -> Option<String> {
-        let is_local = match Url::parse(self.endpoint).ok()?.host()? {
-            Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
-            Host::Ipv4(address) => address.is_loopback(),
-            Host::Ipv6(address) => address.is_loopback(),
+        let authority = self.endpoint.split_once("://")?.1.split('/').next()?;
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
         };
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        let is_local = host == "localhost"
+            || host.ends_with(".localhost")
+            || address.is_ok_and(|address| address.is_loopback());
         let resource = if self.endpoint == LOCAL_ENDPOINT {
             String::new()
         } else {
@@ -301,7 +306,7 @@ mod tests {
         );
         assert_eq!(server["inputs"][0]["id"], "acme-token");
 
-        let link = Url::parse(&clients.cursor_link(false)).unwrap();
+        let link = url::Url::parse(&clients.cursor_link(false)).unwrap();
         let pairs: Vec<_> = link.query_pairs().collect();
         assert_eq!(pairs[0], ("name".into(), "acme".into()));
         let config: Value =

@@ -3,11 +3,13 @@
 use std::rc::Rc;
 
 use subtle::ConstantTimeEq as _;
-use worker::{Context, Env, Request, Response};
+use web_sys::{Request, Response};
+use worker::{Context, Env};
 
 use super::ports::{EdgePorts, Lifetime, now_ms};
 use super::reply as edge_reply;
 use super::store::{self, NotActivated};
+use super::web::{self, Head};
 use crate::audit::{Event, Kind, Status, event_id};
 use crate::config::limits::DOCUMENT_BYTES_MAX;
 use crate::identity;
@@ -36,20 +38,20 @@ pub(super) async fn health(env: &Env) -> Response {
 }
 
 /// Validates and activates a configuration. The set-up token is the only key to it until there are administrators.
-pub(super) async fn apply_config(mut request: Request, env: Rc<Env>, context: Context) -> Response {
+pub(super) async fn apply_config(
+    request: &Request,
+    head: &Head,
+    env: Rc<Env>,
+    context: Context,
+) -> Response {
     let Some(ports) = EdgePorts::new(env.clone(), Lifetime::Request(Rc::new(context))) else {
         return json(
             500,
             &serde_json::json!({ "error": "the worker has no SEAL_KEY secret" }),
         );
     };
-    let authorization = request
-        .headers()
-        .get("authorization")
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    let given = identity::bearer_token(&authorization).unwrap_or_default();
+    let authorization = head.authorization.as_deref().unwrap_or_default();
+    let given = identity::bearer_token(authorization).unwrap_or_default();
     let expected = env
         .secret("SETUP_TOKEN")
         .map(|token| token.to_string())
@@ -69,15 +71,21 @@ pub(super) async fn apply_config(mut request: Request, env: Rc<Env>, context: Co
             &serde_json::json!({ "error": "Send the worker's SETUP_TOKEN as Authorization: Bearer." }),
         );
     }
-    let Ok(body) = request.text().await else {
-        return json(400, &serde_json::json!({ "error": "The body is no text." }));
+    let Ok(read) = web::body(request, false, DOCUMENT_BYTES_MAX).await else {
+        return json(400, &serde_json::json!({ "error": "The body broke off." }));
     };
-    if body.len() > DOCUMENT_BYTES_MAX {
+    let Some(read) = read else {
         return json(
             413,
             &serde_json::json!({ "error": "The configuration is larger than 1 MB." }),
         );
-    }
+    };
+    let Ok(body) = String::from_utf8(read) else {
+        return json(
+            400,
+            &serde_json::json!({ "error": "The body is not UTF-8." }),
+        );
+    };
     match store::activate(&env, &body, "setup").await {
         Ok(revision) => {
             record(

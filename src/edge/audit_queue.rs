@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use worker::{Delay, Env, Method, Request, RequestInit};
+use worker::{Delay, Env};
 
-use super::isolate;
 use super::ports::{EdgePorts, now_ms};
+use super::{isolate, web};
 use crate::audit::Event;
 use crate::limits::{AUDIT_FLUSH_MS, AUDIT_QUEUE_EVENTS_MAX, AUDIT_SHARDS};
 use crate::portal::ports::{AuditAway, Background as _};
@@ -22,15 +22,15 @@ const ATTEMPTS_MAX: u32 = 5;
 /// Appends and returns once the ledger has stored the events.
 pub(super) async fn append(env: &Env, events: &[Event]) -> Result<(), AuditAway> {
     let body = serde_json::to_string(events).map_err(|_| AuditAway)?;
-    let stub = env
-        .durable_object("AUDIT")
-        .and_then(|namespace| namespace.get_by_name(&format!("ledger-{}", shard())))
-        .map_err(|_| AuditAway)?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(body.into()));
-    let request = Request::new_with_init("https://ledger/append", &init).map_err(|_| AuditAway)?;
-    match stub.fetch_with_request(request).await {
-        Ok(response) if response.status_code() == 204 => Ok(()),
+    let call = web::ObjectCall {
+        binding: "AUDIT",
+        name: &format!("ledger-{}", shard()),
+        method: "POST",
+        header: None,
+        body: body.as_bytes(),
+    };
+    match web::object_call(env, &call).await {
+        Some(response) if response.status() == 204 => Ok(()),
         _ => Err(AuditAway),
     }
 }
@@ -40,7 +40,7 @@ fn shard() -> u32 {
     isolate::with(|isolate| {
         let shard = isolate.audit_shard.get().unwrap_or_else(|| {
             let mut byte = [0_u8; 1];
-            super::web::random(&mut byte);
+            web::random(&mut byte);
             u32::from(byte[0]) % AUDIT_SHARDS
         });
         isolate.audit_shard.set(Some(shard));

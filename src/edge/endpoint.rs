@@ -2,17 +2,16 @@
 
 use std::rc::Rc;
 
-use js_sys::{ArrayBuffer, Uint8Array};
-use wasm_bindgen::JsCast as _;
-use wasm_bindgen_futures::JsFuture;
-use worker::{Context, Env, Method, Request, Response};
+use web_sys::{Request, Response};
+use worker::{Context, Env};
 
 use super::keys::EdgeKeys;
 use super::ports::{EdgePorts, Lifetime, now_ms};
 use super::router::Address;
 use super::session_object::{HAND_OVER, HandOver};
+use super::web::{self, Head};
 use super::{isolate, pages, reply as edge_reply, store};
-use crate::audit::{Event, Kind, Status, event_id};
+use crate::audit::EarlyEnd;
 use crate::config::{Issuer, Portal, TokenSource};
 use crate::error::{Internal, PortalError, Rejection};
 use crate::identity::{self, Principal, TokenRefusal, claims};
@@ -23,15 +22,22 @@ use crate::mcp::{Era, Message, Revision};
 use crate::policy::admit;
 use crate::portal::caller::Active;
 use crate::portal::ports::{AuditSink as _, Random as _, random_id};
-use crate::portal::{Caller, handle};
+use crate::portal::{Caller, Reply, handle};
 
-/// Header values beyond this are nobody's.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Media ranges under which the portal's answers fall.
+const ACCEPTABLE: [&str; 5] = [
+    "application/json",
+    "text/event-stream",
+    "application/*",
+    "text/*",
+    "*/*",
+];
 
 /// A request to a portal, as far as the edge has understood it.
 struct Arrival {
     ports: EdgePorts,
     request: Request,
+    head: Rc<Head>,
     address: Address,
     request_id: String,
     received_ms: u64,
@@ -39,23 +45,14 @@ struct Arrival {
     portal_id: String,
     principal: Option<Rc<Principal>>,
     era: Era,
-}
-
-impl Arrival {
-    fn header(&self, name: &str) -> Option<String> {
-        self.request
-            .inner()
-            .headers()
-            .get(name)
-            .ok()
-            .flatten()
-            .filter(|value| value.len() <= HEADER_BYTES_MAX)
-    }
+    /// Empty until it is read.
+    body: Rc<Vec<u8>>,
 }
 
 /// Serves a request to `/mcp` or `/p/{portal}/mcp`.
 pub(super) async fn serve(
     request: Request,
+    head: Head,
     env: Rc<Env>,
     context: Context,
     address: Address,
@@ -65,17 +62,19 @@ pub(super) async fn serve(
         worker::console_error!("the worker has no SEAL_KEY secret of 32 bytes in base64url");
         return edge_reply::error(&Internal::Platform.into(), Era::Modern, "");
     };
-    ports.client_gone = Some(request.inner().signal());
+    ports.client_gone = Some(request.signal());
     let request_id = random_id(&ports);
     let mut arrival = Arrival {
         ports,
         request,
+        head: Rc::new(head),
         address,
         request_id,
         received_ms: now_ms(),
         portal_id: named.unwrap_or_default().to_owned(),
         principal: None,
         era: Era::Legacy,
+        body: Rc::default(),
     };
     match admitted(&mut arrival, named).await {
         Ok(response) => response,
@@ -88,43 +87,17 @@ fn refuse(arrival: &Arrival, error: &PortalError, named: Option<&str>) -> Respon
     let ports = &arrival.ports;
     let mut random = [0_u8; 10];
     ports.fill(&mut random);
-    let now = now_ms();
-    ports.queue(Event {
-        id: event_id(now, random),
-        request_id: arrival.request_id.clone(),
-        at_ms: now,
-        kind: Kind::Refusal,
-        status: Status::Refused,
-        reason: Some(match error {
-            PortalError::Rejected(Rejection::Unauthenticated(Some(refusal))) => {
-                format!("unauthenticated: {refusal}")
-            }
-            _ => error.label().to_owned(),
-        }),
-        rule: None,
-        portal: arrival.portal_id.clone(),
-        principal: arrival
-            .principal
-            .as_ref()
-            .map_or("unknown", |principal| &principal.subject)
-            .to_owned(),
-        email: arrival
-            .principal
-            .as_ref()
-            .and_then(|principal| principal.email.clone()),
-        agent: None,
-        method: String::new(),
-        server: None,
-        target: None,
-        era: arrival.era.as_str().to_owned(),
-        is_write: false,
-        duration_ms: now.saturating_sub(arrival.received_ms),
-        request_bytes: 0,
-        reply_bytes: 0,
-        revision: 0,
-    });
-    let mut response = edge_reply::error(error, arrival.era, &arrival.request_id);
-    let headers = response.headers_mut();
+    let end = EarlyEnd {
+        request_id: &arrival.request_id,
+        received_ms: arrival.received_ms,
+        portal: &arrival.portal_id,
+        principal: arrival.principal.as_deref(),
+        era: arrival.era,
+        request_bytes: arrival.body.len() as u64,
+    };
+    ports.queue(end.refused(error.reason(), now_ms(), random));
+    let id = Message::id_of(&arrival.body).map_or("null", |id| id.text);
+    let mut reply = Reply::error(id, error, arrival.era, &arrival.request_id);
     match error {
         PortalError::Rejected(Rejection::Unauthenticated(refusal)) => {
             let path = named.map_or_else(|| "/mcp".to_owned(), |portal| format!("/p/{portal}/mcp"));
@@ -137,18 +110,23 @@ fn refuse(arrival: &Arrival, error: &PortalError, named: Option<&str>) -> Respon
             let challenge = format!(
                 "Bearer {why}resource_metadata=\"{origin}/.well-known/oauth-protected-resource{path}\""
             );
-            let _ = headers.set("WWW-Authenticate", &challenge);
+            reply.headers.push(("WWW-Authenticate", challenge));
         }
         PortalError::Rejected(Rejection::HttpMethod) => {
-            let _ = headers.set("Allow", "POST, GET, DELETE");
+            reply
+                .headers
+                .push(("Allow", "POST, GET, DELETE".to_owned()));
         }
         _ => {}
     }
-    response
+    edge_reply::respond(reply)
 }
 
 /// (1, 2) Which portal, from which site, who, and whether they may be here.
 async fn admitted(arrival: &mut Arrival, named: Option<&str>) -> Result<Response, PortalError> {
+    if arrival.head.is_too_long {
+        return Err(Rejection::HeaderTooLong.into());
+    }
     let active = active(&arrival.ports).await?;
     let portal = find_portal(&active, &arrival.address, named)?;
     arrival.portal_id.clone_from(&portal.id);
@@ -163,36 +141,46 @@ async fn admitted(arrival: &mut Arrival, named: Option<&str>) -> Result<Response
         };
         PortalError::from(refusal)
     })?;
-    match arrival.request.method() {
-        Method::Post => {}
-        Method::Get | Method::Delete => return with_session(arrival, &portal, &principal).await,
+    match arrival.head.method.as_str() {
+        "POST" => {}
+        "GET" | "DELETE" => return with_session(arrival, &portal, &principal).await,
         _ => return Err(Rejection::HttpMethod.into()),
     }
     check_content_type(arrival)?;
-    let body = read_body(arrival).await?;
+    let body = Rc::new(read_body(arrival).await?);
     let parsed = Message::parse(&body);
+    arrival.body = body.clone();
     arrival.era = era(arrival, &parsed);
-    let session_id = arrival.header("mcp-session-id");
-    let is_initialize = matches!(&parsed, Ok(Message::Request(request)) if arrival.era == Era::Legacy && request.method == "initialize");
-    if arrival.era == Era::Legacy && (session_id.is_some() || is_initialize) {
-        let session_id = if is_initialize {
-            random_id(&arrival.ports)
-        } else {
-            session_id.unwrap_or_default()
-        };
-        return hand_over(arrival, &portal, &principal, session_id, Some(&body)).await;
+    let session_id = arrival.head.session_id.clone();
+    let is_initialize = matches!(
+        &parsed,
+        Ok(Message::Request(request))
+            if arrival.era == Era::Legacy && request.method == "initialize"
+    );
+    if arrival.era == Era::Legacy {
+        check_legacy_version(arrival)?;
+        if session_id.is_some() || is_initialize {
+            let session_id = match session_id {
+                Some(session_id) if !is_initialize => session_id,
+                _ => random_id(&arrival.ports),
+            };
+            return hand_over(arrival, &portal, &principal, session_id, Some(&body)).await;
+        }
     }
     let message = parsed?;
     let agent = agent(&principal, &message);
     let revision = match arrival.era {
         Era::Modern => Revision::LATEST_MODERN,
         Era::Legacy => arrival
-            .header("mcp-protocol-version")
+            .head
+            .protocol_version
             .as_deref()
             .and_then(Revision::parse)
             .unwrap_or(Revision::V2025_03_26),
     };
-    let headers = arrival.request.inner().headers();
+    // The handle, not the request's own `clone`, which would be another request.
+    let request = Clone::clone(&arrival.request);
+    let head = arrival.head.clone();
     let caller = Rc::new(Caller {
         principal,
         admission,
@@ -204,7 +192,12 @@ async fn admitted(arrival: &mut Arrival, named: Option<&str>) -> Result<Response
         era: arrival.era,
         revision,
         request_bytes: body.len() as u64,
-        sent_header: Rc::new(move |name| headers.get(name).ok().flatten()),
+        sent_header: Rc::new(move |name| match name {
+            "MCP-Protocol-Version" => head.protocol_version.clone(),
+            "Mcp-Method" => head.mcp_method.clone(),
+            "Mcp-Name" => head.mcp_name.clone(),
+            _ => request.headers().get(name).ok().flatten(),
+        }),
     });
     Ok(edge_reply::respond(
         handle(&arrival.ports, &caller, &message).await,
@@ -243,19 +236,28 @@ fn find_portal(
 
 /// A browser says which site it acts for; a foreign one may not reach a portal through its visitor.
 fn check_origin(arrival: &Arrival, portal: &Portal) -> Result<(), PortalError> {
-    let Some(origin) = arrival.header("origin") else {
+    let Some(origin) = arrival.head.origin.as_deref() else {
         return Ok(());
     };
-    if origin == arrival.address.origin {
+    if origin == arrival.address.origin || is_site_of(portal, origin) {
         return Ok(());
     }
-    let host = url::Url::parse(&origin)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned));
-    match host {
-        Some(host) if portal.hostnames.contains(&host) => Ok(()),
-        _ => Err(Rejection::BadOrigin.into()),
-    }
+    Err(Rejection::BadOrigin.into())
+}
+
+/// An origin is a scheme, a host and perhaps a port (RFC 6454, section 6.2); anything else names no site.
+fn is_site_of(portal: &Portal, origin: &str) -> bool {
+    let Some(authority) = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| origin.strip_prefix(scheme))
+    else {
+        return false;
+    };
+    let (host, port) = authority
+        .split_once(':')
+        .map_or((authority, None), |(host, port)| (host, Some(port)));
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    port.is_none_or(is_port) && portal.hostnames.iter().any(|known| known == host)
 }
 
 /// (2) Who calls. No token is nobody, whom only a bypass rule admits; a token that does not hold is refused.
@@ -273,13 +275,13 @@ async fn identify(
             .any(|issuer| issuer.source == source)
     };
     let asserted = has(TokenSource::CfAccess)
-        .then(|| arrival.header("cf-access-jwt-assertion"))
+        .then(|| arrival.head.access_assertion.clone())
         .flatten();
     let (token, source) = match asserted {
         Some(token) => (token, TokenSource::CfAccess),
-        None => match arrival.header("authorization") {
+        None => match arrival.head.authorization.as_deref() {
             Some(header) => {
-                let token = identity::bearer_token(&header)
+                let token = identity::bearer_token(header)
                     .ok_or(Rejection::Unauthenticated(Some(TokenRefusal::Malformed)))?
                     .to_owned();
                 (token, TokenSource::Authorization)
@@ -287,7 +289,7 @@ async fn identify(
             None => return Ok(Rc::new(Principal::anonymous())),
         },
     };
-    let principal = verified(&token, source, &active.config.issuers)
+    let principal = verified(&arrival.ports.env, &token, source, &active.config.issuers)
         .await
         .map_err(|refusal| Rejection::Unauthenticated(Some(refusal)))?;
     let path = named.map_or_else(|| "/mcp".to_owned(), |id| format!("/p/{id}/mcp"));
@@ -300,6 +302,7 @@ async fn identify(
 }
 
 async fn verified(
+    env: &Rc<Env>,
     token: &str,
     source: TokenSource,
     issuers: &[Rc<Issuer>],
@@ -320,7 +323,8 @@ async fn verified(
         .filter(|issuer| issuer.source == source)
         .cloned()
         .collect();
-    let principal = Rc::new(identity::verify(token, &issuers, &EdgeKeys, &EdgeKeys, now).await?);
+    let keys = EdgeKeys { env: env.clone() };
+    let principal = Rc::new(identity::verify(token, &issuers, &keys, &keys, now).await?);
     isolate::with(|isolate| {
         let tokens = match source {
             TokenSource::Authorization => &isolate.bearer_tokens,
@@ -331,74 +335,55 @@ async fn verified(
     Ok(principal)
 }
 
-fn check_content_type(arrival: &Arrival) -> Result<(), PortalError> {
-    let content_type = arrival.header("content-type").unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Rejection::ContentType.into());
-    }
-    match arrival.header("accept") {
-        Some(accept)
-            if ![
-                "application/json",
-                "text/event-stream",
-                "*/*",
-                "application/*",
-            ]
-            .iter()
-            .any(|t| accept.contains(t)) =>
-        {
-            Err(Rejection::NotAcceptable.into())
+/// A legacy client that names a revision must name one that is spoken (2025-11-25, basic/transports, "Protocol Version
+/// Header").
+fn check_legacy_version(arrival: &Arrival) -> Result<(), PortalError> {
+    match arrival.head.protocol_version.as_deref() {
+        Some(version) if Revision::parse(version).is_none() => {
+            Err(Rejection::UnsupportedVersion(version.chars().take(100).collect()).into())
         }
         _ => Ok(()),
     }
 }
 
-/// Reads the body, never more than the bound.
-async fn read_body(arrival: &Arrival) -> Result<Vec<u8>, PortalError> {
-    let raw = arrival.request.inner();
-    let length = arrival
-        .header("content-length")
-        .and_then(|length| length.parse::<usize>().ok());
-    match length {
-        Some(length) if length > REQUEST_BODY_BYTES_MAX => Err(Rejection::BodyTooLarge.into()),
-        Some(_) => {
-            let promise = raw.array_buffer().map_err(|_| Internal::Platform)?;
-            let buffer: ArrayBuffer = JsFuture::from(promise)
-                .await
-                .map_err(|_| Internal::Platform)?
-                .unchecked_into();
-            Ok(Uint8Array::new(&buffer).to_vec())
-        }
-        None => read_stream(raw).await,
+fn check_content_type(arrival: &Arrival) -> Result<(), PortalError> {
+    let content_type = arrival.head.content_type.as_deref().unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Rejection::ContentType.into());
+    }
+    let Some(accept) = arrival.head.accept.as_deref() else {
+        return Ok(());
+    };
+    let is_accepted = accept.split(',').any(|range| {
+        let essence = range.split(';').next().unwrap_or_default().trim();
+        ACCEPTABLE
+            .iter()
+            .any(|kind| essence.eq_ignore_ascii_case(kind))
+    });
+    if is_accepted {
+        Ok(())
+    } else {
+        Err(Rejection::NotAcceptable.into())
     }
 }
 
-async fn read_stream(raw: &web_sys::Request) -> Result<Vec<u8>, PortalError> {
-    let mut bytes = Vec::new();
-    let Some(body) = raw.body() else {
-        return Ok(bytes);
-    };
-    let reader: web_sys::ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-    loop {
-        let read = JsFuture::from(reader.read())
-            .await
-            .map_err(|_| Internal::Platform)?;
-        let member = |name: &str| js_sys::Reflect::get(&read, &name.into()).unwrap_or_default();
-        if member("done").is_truthy() {
-            return Ok(bytes);
-        }
-        bytes.extend_from_slice(&Uint8Array::new(&member("value")).to_vec());
-        if bytes.len() > REQUEST_BODY_BYTES_MAX {
-            return Err(Rejection::BodyTooLarge.into());
-        }
+/// Reads the body, never more than the bound.
+async fn read_body(arrival: &Arrival) -> Result<Vec<u8>, PortalError> {
+    let length = arrival.head.content_length.as_deref();
+    let length = length.and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > REQUEST_BODY_BYTES_MAX) {
+        return Err(Rejection::BodyTooLarge.into());
     }
+    let read = web::body(&arrival.request, length.is_some(), REQUEST_BODY_BYTES_MAX).await;
+    let body = read.map_err(|_| Internal::Platform)?;
+    body.ok_or_else(|| Rejection::BodyTooLarge.into())
 }
 
 /// How the client speaks: by its message, and by its headers where the message does not say.
 fn era(arrival: &Arrival, parsed: &Result<Message<'_>, BadMessage>) -> Era {
-    let version = arrival.header("mcp-protocol-version");
-    let header_is_modern = version.as_deref().is_some_and(is_modern_date);
+    let head = &arrival.head;
+    let header_is_modern = head.protocol_version.as_deref().is_some_and(is_modern_date);
     match parsed {
         Ok(Message::Request(request)) => {
             let meta = request.params.meta.protocol_version.as_deref();
@@ -406,8 +391,7 @@ fn era(arrival: &Arrival, parsed: &Result<Message<'_>, BadMessage>) -> Era {
                 Some(_) => true,
                 None => {
                     header_is_modern
-                        || (arrival.header("mcp-method").is_some()
-                            && arrival.header("mcp-session-id").is_none())
+                        || (head.mcp_method.is_some() && head.session_id.is_none())
                         || request.method == "server/discover"
                 }
             };
@@ -452,7 +436,7 @@ async fn with_session(
     portal: &Portal,
     principal: &Rc<Principal>,
 ) -> Result<Response, PortalError> {
-    match arrival.header("mcp-session-id") {
+    match arrival.head.session_id.clone() {
         Some(session_id) => hand_over(arrival, portal, principal, session_id, None).await,
         None => Err(Rejection::HttpMethod.into()),
     }
@@ -476,30 +460,18 @@ async fn hand_over(
         agent: principal.client_id.clone(),
         request_id: arrival.request_id.clone(),
         received_ms: arrival.received_ms,
-        last_event_id: arrival.header("last-event-id"),
+        last_event_id: arrival.head.last_event_id.clone(),
     };
-    let platform = |_| PortalError::from(Internal::Platform);
-    let stub = arrival
-        .ports
-        .env
-        .durable_object("SESSIONS")
-        .and_then(|sessions| sessions.get_by_name(&session_id));
-    let stub = stub.map_err(platform)?;
     let hand_over = serde_json::to_string(&hand_over).map_err(|_| Internal::Platform)?;
-    let headers = worker::Headers::new();
-    headers
-        .set(HAND_OVER, &ascii(&hand_over))
-        .map_err(platform)?;
-    let mut init = worker::RequestInit::new();
-    init.with_method(arrival.request.method())
-        .with_headers(headers);
-    if let Some(body) = body {
-        init.with_body(Some(Uint8Array::from(body).into()));
-    }
-    let request = Request::new_with_init("https://session/", &init).map_err(platform)?;
-    stub.fetch_with_request(request)
-        .await
-        .map_err(|_| Internal::SessionState.into())
+    let call = web::ObjectCall {
+        binding: "SESSIONS",
+        name: &session_id,
+        method: &arrival.head.method,
+        header: Some((HAND_OVER, &ascii(&hand_over))),
+        body: body.unwrap_or_default(),
+    };
+    let response = web::object_call(&arrival.ports.env, &call).await;
+    response.ok_or_else(|| Internal::SessionState.into())
 }
 
 /// JSON with everything beyond ASCII escaped: header values are bytes.
@@ -539,6 +511,7 @@ pub(super) async fn metadata(env: &Env, address: &Address, rest: &str) -> Respon
         .config
         .issuers
         .iter()
+        .filter(|issuer| issuer.source == TokenSource::Authorization)
         .map(|issuer| issuer.issuer.as_str())
         .collect();
     let body = serde_json::json!({

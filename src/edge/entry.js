@@ -1,57 +1,80 @@
-// The worker's main module. Everything is decided in wasm; this is what still answers when wasm does not: every
-// request gets its first response bytes or a plain 500, in bounded time. Only `fetch` and `scheduled` can be called
-// from outside: methods of this class are callable over RPC, and wasm exports must not be.
+// The worker's main module. Everything is decided in wasm; this is what still answers when wasm cannot: a panic stops
+// the instance with every request inside, and each of them gets a plain 500 at once. Only `fetch` and `scheduled` can be
+// called from outside: methods of this class are callable over RPC, and wasm exports must not be.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import Built from "../../build/index.js";
 
 export { AuditObject, GrantObject, SessionObject } from "../../build/index.js";
 
+/** The built handlers, called without the per-request proxies around them; a new instance is made only after a panic. */
+const handlers = Built.prototype;
+let isBroken = false;
+
 const DEADLINE_DEFAULT_MS = 100_000;
 
-/** Of every request without a response yet: the function that ends its wait, and when the wait ends anyway. */
-const waiting = new Map();
+/** Of every request without a response yet: the function that ends its wait. */
+const waiting = new Set();
 
-// A panic stops the wasm instance with every request inside, and the timers below keep the runtime from noticing.
 addEventListener("error", (event) => {
   if (event.error instanceof WebAssembly.RuntimeError) {
-    for (const end of waiting.keys()) {
-      end(event.error);
-    }
+    broke(event.error);
   }
 });
 
+function broke(error) {
+  isBroken = true;
+  for (const end of waiting) {
+    end(error);
+  }
+  waiting.clear();
+}
+
 export default class Entry extends WorkerEntrypoint {
-  async fetch(request) {
-    const { promise: ended, reject: end } = Promise.withResolvers();
-    const ms = Number(this.env.REQUEST_DEADLINE_MS) || DEADLINE_DEFAULT_MS;
-    const timer = setTimeout(() => end(new Error(`no response within ${ms} ms`)), ms);
-    keep(end, ms);
+  fetch(request) {
+    return new Promise((resolve, reject) => {
+      const end = (error) => resolve(failed(error));
+      const ms = this.env.REQUEST_DEADLINE_MS ?? DEADLINE_DEFAULT_MS;
+      const timer = setTimeout(() => end(new Error(`no response within ${ms} ms`)), ms);
+      const settle = (done) => (value) => {
+        clearTimeout(timer);
+        waiting.delete(end);
+        done(value);
+      };
+      waiting.add(end);
+      const answered = this.#answer(request);
+      answered.then(settle(resolve), settle(end)).catch(reject);
+      // The outcome is recorded also when the client does not wait for it.
+      this.ctx.waitUntil(answered.then(nothing, nothing));
+    });
+  }
+
+  async #answer(request) {
+    this.#mend();
     try {
-      return await Promise.race([new Built(this.ctx, this.env).fetch(request), ended]);
+      return await handlers.fetch.call(this, request);
     } catch (error) {
-      return failed(error);
-    } finally {
-      waiting.delete(end);
-      clearTimeout(timer);
+      if (error instanceof WebAssembly.RuntimeError) {
+        broke(error);
+      }
+      throw error;
     }
   }
 
   scheduled(event) {
-    return new Built(this.ctx, this.env).scheduled(event);
+    this.#mend();
+    return handlers.scheduled.call(this, event);
+  }
+
+  /** Constructing the built entry point starts wasm anew where it broke. */
+  #mend() {
+    if (isBroken) {
+      isBroken = false;
+      new Built(this.ctx, this.env);
+    }
   }
 }
 
-/** A request whose client goes away is dropped without its `finally`; the oldest first, such leftovers go here. */
-function keep(end, ms) {
-  const now = Date.now();
-  for (const [other, until] of waiting) {
-    if (until > now) {
-      break;
-    }
-    waiting.delete(other);
-  }
-  waiting.set(end, now + ms);
-}
+function nothing() {}
 
 /** Says nothing about the inside; the id is what the log and the caller have in common. */
 function failed(error) {

@@ -1,18 +1,14 @@
 //! Issuers' keys and signatures: fetched as values, verified by `WebCrypto`.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use futures::future::{Either, select};
-use js_sys::{Object, Reflect};
-use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{RequestInit, RequestRedirect, Response};
-use worker::Delay;
+use js_sys::{Object, Uint8Array};
+use wasm_bindgen::JsValue;
+use worker::Env;
 
 use super::{isolate, web};
 use crate::config::{Algorithm, Issuer};
-use crate::identity::jwks::{Key, KeySetState};
+use crate::identity::jwks::{KEY_SET_BYTES_MAX, Key, KeySetState};
 use crate::identity::{KeySource, SignatureVerifier};
 
 /// How long an issuer may take to give its keys.
@@ -22,7 +18,9 @@ const KEYS_MS_MAX: u64 = 5_000;
 const IMPORTED_KEYS_MAX: usize = 200;
 
 /// The platform's keys.
-pub(super) struct EdgeKeys;
+pub(super) struct EdgeKeys {
+    pub env: Rc<Env>,
+}
 
 impl SignatureVerifier for EdgeKeys {
     async fn verify(&self, key: &Key, algorithm: Algorithm, data: &[u8], signature: &[u8]) -> bool {
@@ -81,42 +79,22 @@ impl KeySource for EdgeKeys {
     }
 
     async fn fetch(&self, issuer: &Issuer) -> Option<Vec<u8>> {
-        let alarm = Delay::from(Duration::from_millis(KEYS_MS_MAX));
-        match select(Box::pin(fetch_keys(issuer)), alarm).await {
-            Either::Left((body, _)) => body,
-            Either::Right(_) => None,
+        let request = web::Outgoing {
+            binding: None,
+            url: issuer.jwks_url.as_str(),
+            method: "GET",
+            headers: "accept\napplication/json",
+            body: &[],
+            timeout_ms: KEYS_MS_MAX,
+            bytes_max: KEY_SET_BYTES_MAX,
+        };
+        let exchange = web::send(&self.env, &request, None).await.ok()?;
+        let body = exchange
+            .buffer()
+            .filter(|_| exchange.head().starts_with("200\n"));
+        if body.is_none() {
+            exchange.cancel();
         }
-    }
-}
-
-/// A key set that is larger than the parser's bound is cut off one byte beyond it, for the parser to refuse.
-async fn fetch_keys(issuer: &Issuer) -> Option<Vec<u8>> {
-    let init = RequestInit::new();
-    init.set_method("GET");
-    init.set_headers(&web::object([("accept", "application/json")]));
-    init.set_redirect(RequestRedirect::Manual);
-    let response = JsFuture::from(web::fetch(issuer.jwks_url.as_str(), &init))
-        .await
-        .ok()?;
-    let response: Response = response.unchecked_into();
-    if response.status() != 200 {
-        return None;
-    }
-    let reader: web_sys::ReadableStreamDefaultReader =
-        response.body()?.get_reader().unchecked_into();
-    let mut body = Vec::new();
-    loop {
-        let read = JsFuture::from(reader.read()).await.ok()?;
-        if Reflect::get(&read, &JsValue::from_str("done"))
-            .ok()?
-            .is_truthy()
-        {
-            return Some(body);
-        }
-        let chunk = Reflect::get(&read, &JsValue::from_str("value")).ok()?;
-        body.extend_from_slice(&js_sys::Uint8Array::new(&chunk).to_vec());
-        if body.len() > crate::identity::jwks::KEY_SET_BYTES_MAX {
-            return Some(body);
-        }
+        body.map(|body| Uint8Array::new(&body).to_vec())
     }
 }

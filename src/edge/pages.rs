@@ -1,9 +1,10 @@
 //! Pages for people.
 
-use worker::{Env, Response};
+use web_sys::Response;
+use worker::Env;
 
 use super::router::Address;
-use super::store;
+use super::{reply, store, web};
 use crate::console;
 
 /// The employee's page of a portal.
@@ -36,22 +37,16 @@ pub(super) fn not_found() -> Response {
 
 /// Something is here, for another method.
 pub(super) fn method_not_allowed() -> Response {
-    Response::builder().with_status(405).empty()
+    web::respond(405, [], None).unwrap_or_else(reply::broken)
 }
 
 fn page(status: u16, html: &str) -> Response {
-    let headers = worker::Headers::new();
-    for (name, value) in [
+    let headers = [
         ("content-type", "text/html; charset=utf-8"),
         ("cache-control", "no-store"),
         ("content-security-policy", console::CONTENT_SECURITY_POLICY),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
-    ] {
-        let _ = headers.set(name, value);
-    }
-    Response::builder()
-        .with_status(status)
-        .with_headers(headers)
-        .fixed(html.as_bytes().to_vec())
+    ];
+    web::respond(status, headers, Some(html.as_bytes())).unwrap_or_else(reply::broken)
 }

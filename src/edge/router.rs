@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
-use worker::{Context, Env, Method, Request, Response};
+use web_sys::{Request, Response};
+use worker::{Context, Env};
 
+use super::web::Head;
 use super::{admin, endpoint, pages};
 
 /// Where a request goes.
@@ -74,24 +76,22 @@ fn find(path: &str) -> Route<'_> {
 
 /// Answers a request.
 pub(super) async fn route(request: Request, env: Env, context: Context) -> Response {
-    let raw = request.inner();
-    let Some(address) = Address::of(&raw.url()) else {
+    let head = Head::of(&request);
+    let Some(address) = Address::of(&head.url) else {
         return pages::not_found();
     };
     let env = Rc::new(env);
     let path = address.path.clone();
-    match (find(&path), request.method()) {
-        (Route::Mcp, _) => endpoint::serve(request, env, context, address, None).await,
+    match (find(&path), head.method.as_str()) {
+        (Route::Mcp, _) => endpoint::serve(request, head, env, context, address, None).await,
         (Route::NamedMcp(portal), _) => {
-            endpoint::serve(request, env, context, address, Some(portal)).await
+            endpoint::serve(request, head, env, context, address, Some(portal)).await
         }
-        (Route::Metadata(rest), Method::Get) => endpoint::metadata(&env, &address, rest).await,
-        (Route::Health, Method::Get) => admin::health(&env).await,
-        (Route::Config, Method::Post) => admin::apply_config(request, env, context).await,
-        (Route::Page, Method::Get) => pages::portal(&env, &address, None).await,
-        (Route::NamedPage(portal), Method::Get) => {
-            pages::portal(&env, &address, Some(portal)).await
-        }
+        (Route::Metadata(rest), "GET") => endpoint::metadata(&env, &address, rest).await,
+        (Route::Health, "GET") => admin::health(&env).await,
+        (Route::Config, "POST") => admin::apply_config(&request, &head, env, context).await,
+        (Route::Page, "GET") => pages::portal(&env, &address, None).await,
+        (Route::NamedPage(portal), "GET") => pages::portal(&env, &address, Some(portal)).await,
         (Route::Nothing, _) => pages::not_found(),
         _ => pages::method_not_allowed(),
     }

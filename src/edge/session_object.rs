@@ -15,21 +15,23 @@ use super::session_ports::{Opened, SessionMemory};
 use super::session_rows::SessionRows;
 use super::session_streams::{STANDALONE, parse_event_id};
 use super::{reply as edge_reply, store};
-use crate::error::{Internal, PortalError, Rejection};
+use crate::audit::EarlyEnd;
+use crate::error::{Internal, PortalError, Rejection, to_wire};
 use crate::identity::Principal;
 use crate::limits::{BATCH_MESSAGES_MAX, EPOCH_AGE_MAX_MS, KEEP_ALIVE_MS, SESSION_IDLE_MS};
 use crate::mcp::message::BadMessage;
-use crate::mcp::{Era, Message, Revision};
+use crate::mcp::{Era, Message, Revision, reply as wire_reply};
 use crate::policy::admit;
+use crate::portal::caller::Deed;
 use crate::portal::listen::{Watch, change_method, still_admitted};
-use crate::portal::ports::{Background as _, Clock as _, Original};
+use crate::portal::ports::{AuditSink as _, Background as _, Clock as _, Original, Random as _};
 use crate::portal::{Caller, Outgoing, Reply, ReplyBody, handle};
 
 /// The header in which the worker tells the object who calls. Nobody else can reach the object.
 pub(super) const HAND_OVER: &str = "portcullis-hand-over";
 
 /// Who calls, as the worker found out. What they may do is decided again here: permits are never serialised.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct HandOver {
     pub session_id: String,
     pub portal: String,
@@ -71,14 +73,16 @@ impl DurableObject for SessionObject {
         } else {
             Vec::new()
         };
-        let request_id = hand_over.request_id.clone();
+        let who = hand_over.clone();
         let served = match request.method() {
             Method::Post => self.post(hand_over, &body).await,
             Method::Get => self.get(hand_over).await,
             Method::Delete => self.delete(hand_over).await,
             _ => Err(Rejection::HttpMethod.into()),
         };
-        Ok(served.unwrap_or_else(|error| edge_reply::error(&error, Era::Legacy, &request_id)))
+        Ok(served
+            .unwrap_or_else(|error| self.refuse(&who, &body, &error))
+            .into())
     }
 
     /// The session was idle for its whole life.
@@ -89,12 +93,38 @@ impl DurableObject for SessionObject {
     }
 }
 
+/// 2025-03-26, basic/lifecycle: the request must not be part of a batch.
+const INITIALIZE_IN_BATCH: BadMessage = BadMessage::NotRpc("initialize is not part of a batch");
+
+fn is_initialize(message: &Message<'_>) -> bool {
+    matches!(message, Message::Request(request) if request.method == "initialize")
+}
+
 fn hand_over(request: &Request) -> Option<HandOver> {
     let text = request.headers().get(HAND_OVER).ok()??;
     serde_json::from_str(&text).ok()
 }
 
 impl SessionObject {
+    /// What ends a request before it becomes a message of the session is recorded here.
+    fn refuse(&self, who: &HandOver, body: &[u8], error: &PortalError) -> web_sys::Response {
+        let end = EarlyEnd {
+            request_id: &who.request_id,
+            received_ms: who.received_ms,
+            portal: &who.portal,
+            principal: Some(&who.principal),
+            era: Era::Legacy,
+            request_bytes: body.len() as u64,
+        };
+        if let Ok(ports) = self.ports() {
+            let mut random = [0_u8; 10];
+            ports.fill(&mut random);
+            ports.queue(end.refused(error.reason(), now_ms(), random));
+        }
+        let id = Message::id_of(body).map_or("null", |id| id.text);
+        edge_reply::respond(Reply::error(id, error, Era::Legacy, &who.request_id))
+    }
+
     fn ports(&self) -> Result<EdgePorts, PortalError> {
         let mut ports = EdgePorts::new(self.env.clone(), Lifetime::Object(self.state.clone()))
             .ok_or(Internal::Platform)?;
@@ -158,7 +188,11 @@ impl SessionObject {
         }
     }
 
-    async fn post(&self, hand_over: HandOver, body: &[u8]) -> Result<Response, PortalError> {
+    async fn post(
+        &self,
+        hand_over: HandOver,
+        body: &[u8],
+    ) -> Result<web_sys::Response, PortalError> {
         let parsed = Message::parse(body);
         if let Ok(Message::Request(request)) = &parsed
             && request.method == "initialize"
@@ -174,15 +208,7 @@ impl SessionObject {
             Err(BadMessage::Batch) if revision.has_batches() => {
                 self.batch(&ports, &caller, body).await
             }
-            Err(bad) => {
-                let error = PortalError::from(bad);
-                caller.refuse(
-                    &ports,
-                    &crate::portal::caller::Deed::default(),
-                    error.label(),
-                );
-                Err(error)
-            }
+            Err(bad) => Err(bad.into()),
             Ok(message) => {
                 let reply = handle(&ports, &caller, &message).await;
                 Ok(self.respond(&ports, reply, revision))
@@ -195,7 +221,7 @@ impl SessionObject {
         hand_over: HandOver,
         parsed: &Result<Message<'_>, BadMessage>,
         request_bytes: usize,
-    ) -> Result<Response, PortalError> {
+    ) -> Result<web_sys::Response, PortalError> {
         let Ok(message @ Message::Request(request)) = parsed else {
             return Err(Internal::SessionState.into());
         };
@@ -244,7 +270,7 @@ impl SessionObject {
         ports: &EdgePorts,
         reply: Reply<Original<EdgePorts>>,
         revision: Revision,
-    ) -> Response {
+    ) -> web_sys::Response {
         let Reply {
             status,
             headers,
@@ -294,24 +320,19 @@ impl SessionObject {
         ports: &EdgePorts,
         caller: &Rc<Caller>,
         body: &[u8],
-    ) -> Result<Response, PortalError> {
+    ) -> Result<web_sys::Response, PortalError> {
         let bodies = Message::split_batch(body, BATCH_MESSAGES_MAX)?;
         let mut answers: Vec<Vec<u8>> = Vec::new();
         for body in bodies {
             let message = match Message::parse(body) {
-                Ok(message) => message,
-                Err(bad) => {
+                Ok(message) if !is_initialize(&message) => message,
+                unfit => {
+                    let bad = unfit.err().unwrap_or(INITIALIZE_IN_BATCH);
                     let error = PortalError::from(bad);
-                    caller.refuse(
-                        ports,
-                        &crate::portal::caller::Deed::default(),
-                        error.label(),
-                    );
-                    answers.push(edge_reply::error_body(
-                        &error,
-                        Era::Legacy,
-                        &caller.request_id,
-                    ));
+                    caller.refuse(ports, &Deed::default(), error.label());
+                    let id = Message::id_of(body).map_or("null", |id| id.text);
+                    let wire = to_wire(&error, Era::Legacy);
+                    answers.push(wire_reply::error(id, &wire, &caller.request_id));
                     continue;
                 }
             };
@@ -349,7 +370,7 @@ impl SessionObject {
         Ok(edge_reply::respond(Reply::<Original<EdgePorts>>::json(out)))
     }
 
-    async fn get(&self, hand_over: HandOver) -> Result<Response, PortalError> {
+    async fn get(&self, hand_over: HandOver) -> Result<web_sys::Response, PortalError> {
         let opened = self.opened_for(&hand_over)?;
         self.touch().await;
         let last_event_id = hand_over.last_event_id.clone();
@@ -422,7 +443,7 @@ impl SessionObject {
         }));
     }
 
-    async fn delete(&self, hand_over: HandOver) -> Result<Response, PortalError> {
+    async fn delete(&self, hand_over: HandOver) -> Result<web_sys::Response, PortalError> {
         self.opened_for(&hand_over)?;
         let caller = self.caller(hand_over, Revision::LATEST_LEGACY, 0).await?;
         let ports = self.ports()?;

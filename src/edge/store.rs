@@ -6,8 +6,8 @@ use serde::Deserialize;
 use wasm_bindgen::JsValue;
 use worker::{D1Database, Env};
 
-use super::isolate;
 use super::ports::now_ms;
+use super::{isolate, urls};
 use crate::catalog::{Snapshot, SnapshotKey};
 use crate::config::{self, ConfigError, Environment};
 use crate::limits::{EPOCH_AGE_MAX_MS, STORE_OUTAGE_READS_MS};
@@ -37,7 +37,7 @@ fn number(value: u64) -> JsValue {
 /// A sentence for the operator.
 pub(super) fn environment(env: &Env) -> Result<Environment, String> {
     let variable = |name: &str| env.var(name).ok().map(|value| value.to_string());
-    Environment::from_variables(
+    Environment::new(urls::parse).with_variables(
         variable("LOCAL_DEVELOPMENT").as_deref(),
         variable("SECRET_HOSTS").as_deref(),
     )

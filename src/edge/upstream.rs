@@ -1,49 +1,29 @@
 //! Requests to upstream servers, over the network or a service binding: with that server's own credential, without
 //! redirects, within its time-out.
 
-use std::time::Duration;
-
-use futures::future::{Either, select};
-use js_sys::{ArrayBuffer, Object, Reflect, Uint8Array};
-use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    AbortController, AbortSignal, ReadableStreamDefaultReader, RequestInit, RequestRedirect,
-    Response,
-};
-use worker::{Delay, Env};
+use js_sys::{ArrayBuffer, Uint8Array};
+use worker::Env;
 
 use super::ports::EdgePorts;
-use super::web;
+use super::web::{self, Exchange};
 use crate::config::{Auth, Server, Target};
 use crate::error::UpstreamFault;
+use crate::limits::REPLY_BODY_BYTES_MAX;
 use crate::policy::Permit;
 use crate::portal::ports::{BodyKind, Outbound, UpstreamBody, UpstreamReply, Verb, Whole};
 
-/// A body of an upstream, unread.
+/// A body of an upstream.
 pub(super) struct EdgeBody {
-    response: Response,
-    reader: Option<ReadableStreamDefaultReader>,
-    length: Option<usize>,
+    exchange: Exchange,
     timeout_ms: u64,
-    _cancel: CancelOnDrop,
+    is_read: bool,
 }
 
-/// Ends a request nobody waits for any more: its connection is one of six.
-struct CancelOnDrop {
-    controller: Option<AbortController>,
-}
-
-impl CancelOnDrop {
-    fn disarm(&mut self) {
-        self.controller = None;
-    }
-}
-
-impl Drop for CancelOnDrop {
+impl Drop for EdgeBody {
+    /// What nobody waits for any more ends: its connection is one of six.
     fn drop(&mut self) {
-        if let Some(controller) = self.controller.take() {
-            controller.abort();
+        if !self.is_read {
+            self.exchange.cancel();
         }
     }
 }
@@ -55,94 +35,83 @@ pub(super) async fn send(
     server: &Server,
     request: Outbound,
 ) -> Result<UpstreamReply<EdgeBody>, UpstreamFault> {
-    let controller = AbortController::new().map_err(|_| UpstreamFault::Unreachable)?;
-    let init = request_init(&ports.env, server, &request, &signal(ports, &controller))?;
-    let promise = match &server.target {
-        Target::Url(url) => web::fetch(url.as_str(), &init),
+    let headers = header_lines(&ports.env, server, &request)?;
+    // A binding has no address; the host tells the server which way the request came.
+    let bound;
+    let (binding, url) = match &server.target {
+        Target::Url(url) => (None, url.as_str()),
         Target::Binding { name, path } => {
-            let service = web::service(&ports.env, name).ok_or(UpstreamFault::Unreachable)?;
-            // A binding has no address; the host tells the server which way the request came.
-            web::fetch_service(&service, &format!("https://binding.internal{path}"), &init)
+            bound = format!("https://binding.internal{path}");
+            (Some(name.as_str()), bound.as_str())
         }
     };
-    let cancel = CancelOnDrop {
-        controller: Some(controller),
+    let outgoing = web::Outgoing {
+        binding,
+        url,
+        method: match request.verb {
+            Verb::Post => "POST",
+            Verb::Get => "GET",
+            Verb::Delete => "DELETE",
+        },
+        headers: &headers,
+        body: &request.body,
+        timeout_ms: request.timeout_ms,
+        bytes_max: REPLY_BODY_BYTES_MAX,
     };
-    let alarm = Delay::from(Duration::from_millis(request.timeout_ms));
-    let response: Response = match select(JsFuture::from(promise), alarm).await {
-        Either::Left((Ok(response), _)) => response.unchecked_into(),
-        Either::Left((Err(_), _)) => return Err(UpstreamFault::Unreachable),
-        Either::Right(_) => return Err(UpstreamFault::TimedOut(request.timeout_ms)),
+    let sent = web::send(&ports.env, &outgoing, ports.client_gone.as_ref()).await;
+    let exchange = sent.map_err(|fault| named(&fault, request.timeout_ms))?;
+    let head = exchange.head();
+    let mut lines = head.split('\n');
+    let status = lines
+        .next()
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_default();
+    let kind = match lines.next() {
+        Some("json") => BodyKind::Json,
+        Some("events") => BodyKind::Events,
+        _ => BodyKind::Other,
     };
-    let headers = response.headers();
-    let header = |name: &str| headers.get(name).ok().flatten();
-    let kind = body_kind(header("content-type").as_deref().unwrap_or_default());
-    let is_legacy = request.headers.iter().all(|(name, _)| name != "Mcp-Method");
+    let session_id = lines.next().and_then(web::present);
+    let retry_after_s = lines.next().and_then(|seconds| seconds.parse().ok());
     Ok(UpstreamReply {
-        status: response.status(),
+        status,
         kind,
-        session_id: if is_legacy {
-            header("mcp-session-id")
-        } else {
-            None
-        },
-        retry_after_s: if response.status() == 429 {
-            header("retry-after").and_then(|s| s.parse().ok())
-        } else {
-            None
-        },
+        session_id,
+        retry_after_s,
         body: EdgeBody {
-            length: header("content-length").and_then(|length| length.parse().ok()),
-            response,
-            reader: None,
+            exchange,
             timeout_ms: request.timeout_ms,
-            _cancel: cancel,
+            is_read: kind == BodyKind::Json,
         },
     })
 }
 
-/// Ends the upstream request when the client goes away or nobody waits for it any more.
-fn signal(ports: &EdgePorts, controller: &AbortController) -> AbortSignal {
-    let own = controller.signal();
-    let Some(client) = &ports.client_gone else {
-        return own;
-    };
-    web::any_signal(&[client, &own]).unwrap_or(own)
+fn named(fault: &str, timeout_ms: u64) -> UpstreamFault {
+    match fault {
+        "timed out" => UpstreamFault::TimedOut(timeout_ms),
+        "too large" => UpstreamFault::TooLarge,
+        _ => UpstreamFault::Unreachable,
+    }
 }
 
-fn request_init(
-    env: &Env,
-    server: &Server,
-    request: &Outbound,
-    signal: &AbortSignal,
-) -> Result<RequestInit, UpstreamFault> {
-    let init = RequestInit::new();
-    init.set_method(match request.verb {
-        Verb::Post => "POST",
-        Verb::Get => "GET",
-        Verb::Delete => "DELETE",
-    });
-    let headers = Object::new();
-    let set = |name: &str, value: &str| {
-        let _ = Reflect::set(
-            &headers,
-            &JsValue::from_str(name),
-            &JsValue::from_str(value),
-        );
+fn header_lines(env: &Env, server: &Server, request: &Outbound) -> Result<String, UpstreamFault> {
+    let mut lines = String::with_capacity(256);
+    let mut add = |name: &str, value: &str| {
+        // A line break would be another header. No value of ours holds one; a secret might.
+        if !value.contains(['\n', '\r']) {
+            for part in [name, "\n", value, "\n"] {
+                lines.push_str(part);
+            }
+        }
     };
     for (name, value) in &request.headers {
-        set(name, value);
+        add(name, value);
     }
     for (name, value) in credential(env, server)? {
-        set(&name, &value);
+        add(&name, &value);
     }
-    init.set_headers(&headers);
-    if request.verb == Verb::Post {
-        init.set_body(&Uint8Array::from(request.body.as_slice()));
-    }
-    init.set_redirect(RequestRedirect::Manual);
-    init.set_signal(Some(signal));
-    Ok(init)
+    lines.pop();
+    Ok(lines)
 }
 
 /// The server's own credential, from the worker's secrets. Which host a secret may go to was checked with the
@@ -172,72 +141,18 @@ fn credential(env: &Env, server: &Server) -> Result<Vec<(String, String)>, Upstr
     }
 }
 
-fn body_kind(content_type: &str) -> BodyKind {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        BodyKind::Json
-    } else if essence.eq_ignore_ascii_case("text/event-stream") {
-        BodyKind::Events
-    } else {
-        BodyKind::Other
-    }
-}
-
 impl UpstreamBody for EdgeBody {
     type Original = ArrayBuffer;
 
     async fn whole(mut self, bytes_max: usize) -> Result<Whole<ArrayBuffer>, UpstreamFault> {
-        if self.length.is_some_and(|length| length > bytes_max) {
-            return Err(UpstreamFault::TooLarge);
+        if let Some(original) = self.exchange.buffer() {
+            let bytes = Uint8Array::new(&original).to_vec();
+            return if bytes.len() > bytes_max {
+                Err(UpstreamFault::TooLarge)
+            } else {
+                Ok(Whole { bytes, original })
+            };
         }
-        if self.length.is_none() {
-            return self.collect(bytes_max).await;
-        }
-        let promise = self
-            .response
-            .array_buffer()
-            .map_err(|_| UpstreamFault::Cut)?;
-        let alarm = Delay::from(Duration::from_millis(self.timeout_ms));
-        let original: ArrayBuffer = match select(JsFuture::from(promise), alarm).await {
-            Either::Left((Ok(buffer), _)) => buffer.unchecked_into(),
-            Either::Left((Err(_), _)) => return Err(UpstreamFault::Cut),
-            Either::Right(_) => return Err(UpstreamFault::TimedOut(self.timeout_ms)),
-        };
-        self._cancel.disarm();
-        Ok(Whole {
-            bytes: Uint8Array::new(&original).to_vec(),
-            original,
-        })
-    }
-
-    async fn chunk(&mut self) -> Option<Result<Vec<u8>, UpstreamFault>> {
-        let reader = match &self.reader {
-            Some(reader) => reader.clone(),
-            None => {
-                let reader: ReadableStreamDefaultReader =
-                    self.response.body()?.get_reader().unchecked_into();
-                self.reader = Some(reader.clone());
-                reader
-            }
-        };
-        let alarm = Delay::from(Duration::from_millis(self.timeout_ms));
-        let read = match select(JsFuture::from(reader.read()), alarm).await {
-            Either::Left((Ok(read), _)) => read,
-            Either::Left((Err(_), _)) => return Some(Err(UpstreamFault::Cut)),
-            Either::Right(_) => return Some(Err(UpstreamFault::TimedOut(self.timeout_ms))),
-        };
-        let member = |name: &str| Reflect::get(&read, &JsValue::from_str(name)).unwrap_or_default();
-        if member("done").is_truthy() {
-            self._cancel.disarm();
-            return None;
-        }
-        Some(Ok(Uint8Array::new(&member("value")).to_vec()))
-    }
-}
-
-impl EdgeBody {
-    /// Reads a body of unknown length, never more than the bound.
-    async fn collect(mut self, bytes_max: usize) -> Result<Whole<ArrayBuffer>, UpstreamFault> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await {
             bytes.extend_from_slice(&chunk?);
@@ -247,5 +162,19 @@ impl EdgeBody {
         }
         let original = Uint8Array::from(bytes.as_slice()).buffer();
         Ok(Whole { bytes, original })
+    }
+
+    async fn chunk(&mut self) -> Option<Result<Vec<u8>, UpstreamFault>> {
+        match web::chunk(&self.exchange, self.timeout_ms).await {
+            Ok(Some(chunk)) => Some(Ok(chunk)),
+            Ok(None) => {
+                self.is_read = true;
+                None
+            }
+            Err(fault) if fault == "timed out" => {
+                Some(Err(UpstreamFault::TimedOut(self.timeout_ms)))
+            }
+            Err(_) => Some(Err(UpstreamFault::Cut)),
+        }
     }
 }

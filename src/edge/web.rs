@@ -1,14 +1,69 @@
 //! The web platform as this worker uses it: a handful of calls, each crossing the boundary once.
 
+use std::cell::RefCell;
+
 use js_sys::{ArrayBuffer, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{RequestInit, Response, ResponseInit};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, Request, Response, ResponseInit};
+use worker::Env;
+
+#[wasm_bindgen(module = "/src/edge/glue.js")]
+extern "C" {
+    fn head(request: &Request) -> String;
+
+    #[wasm_bindgen(js_name = readBody)]
+    fn read_body(request: &Request, is_length_known: bool, bytes_max: f64) -> Promise;
+
+    #[expect(clippy::too_many_arguments, reason = "one crossing instead of many")]
+    fn exchange(
+        env: &JsValue,
+        binding: Option<&str>,
+        url: &str,
+        method: &str,
+        headers: &str,
+        body: &[u8],
+        timeout_ms: f64,
+        bytes_max: f64,
+        client_gone: Option<&AbortSignal>,
+    ) -> Promise;
+
+    /// An upstream's answer: its head, and its body where that was JSON.
+    #[derive(Clone)]
+    pub(super) type Exchange;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn head(this: &Exchange) -> String;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn buffer(this: &Exchange) -> Option<ArrayBuffer>;
+
+    #[wasm_bindgen(method, js_name = chunk)]
+    fn next_chunk(this: &Exchange, timeout_ms: f64) -> Promise;
+
+    #[wasm_bindgen(method)]
+    pub(super) fn cancel(this: &Exchange);
+
+    #[wasm_bindgen(catch, js_name = callObject)]
+    fn call_object(
+        env: &JsValue,
+        binding: &str,
+        name: &str,
+        method: &str,
+        header_name: Option<&str>,
+        header_value: Option<&str>,
+        body: &[u8],
+    ) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(js_name = jsonResponse)]
+    pub(super) fn json_response(body: &ArrayBuffer) -> Response;
+
+    #[wasm_bindgen(js_name = jsonResponseOf)]
+    pub(super) fn json_response_of(body: &[u8]) -> Response;
+}
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(js_name = fetch)]
-    fn global_fetch(url: &str, init: &RequestInit) -> Promise;
-
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
 
@@ -28,34 +83,177 @@ extern "C" {
         signature: &[u8],
         data: &[u8],
     ) -> Result<Promise, JsValue>;
-
-    /// A service binding.
-    pub(super) type Service;
-
-    #[wasm_bindgen(method, js_name = fetch)]
-    fn service_fetch(this: &Service, url: &str, init: &RequestInit) -> Promise;
 }
 
-/// Fetches from the network.
-pub(super) fn fetch(url: &str, init: &RequestInit) -> Promise {
-    global_fetch(url, init)
+/// What a request's head says, as far as the edge reads it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Head {
+    pub method: String,
+    pub url: String,
+    pub authorization: Option<String>,
+    pub content_type: Option<String>,
+    pub content_length: Option<String>,
+    pub accept: Option<String>,
+    pub origin: Option<String>,
+    pub protocol_version: Option<String>,
+    pub mcp_method: Option<String>,
+    pub mcp_name: Option<String>,
+    pub session_id: Option<String>,
+    pub last_event_id: Option<String>,
+    pub access_assertion: Option<String>,
+    /// A header is longer than any the edge reads: the request is refused, not read without it.
+    pub is_too_long: bool,
 }
 
-/// Fetches from a service binding.
-pub(super) fn fetch_service(service: &Service, url: &str, init: &RequestInit) -> Promise {
-    service.service_fetch(url, init)
+/// Header values beyond this are nobody's.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+impl Head {
+    /// Reads it.
+    pub(super) fn of(request: &Request) -> Self {
+        let text = head(request);
+        let mut lines = text.split('\n');
+        let mut plain = || lines.next().unwrap_or_default().to_owned();
+        let (method, url) = (plain(), plain());
+        let mut is_too_long = false;
+        let mut header = || {
+            let value = present(lines.next()?)?;
+            is_too_long |= value.len() > HEADER_BYTES_MAX;
+            Some(value)
+        };
+        Self {
+            method,
+            url,
+            authorization: header(),
+            content_type: header(),
+            content_length: header(),
+            accept: header(),
+            origin: header(),
+            protocol_version: header(),
+            mcp_method: header(),
+            mcp_name: header(),
+            session_id: header(),
+            last_event_id: header(),
+            access_assertion: header(),
+            is_too_long,
+        }
+    }
 }
 
-/// A service binding by name.
-pub(super) fn service(env: &worker::Env, name: &str) -> Option<Service> {
-    let value = Reflect::get(env.as_ref(), &JsValue::from_str(name)).ok()?;
-    (!value.is_undefined()).then(|| value.unchecked_into())
+/// A header's value, where the glue found one.
+pub(super) fn present(value: &str) -> Option<String> {
+    (value != "\u{0}").then(|| value.to_owned())
 }
+
+/// A request's body; nothing beyond the bound, an error where it broke off.
+#[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
+pub(super) async fn body(
+    request: &Request,
+    is_length_known: bool,
+    bytes_max: usize,
+) -> Result<Option<Vec<u8>>, JsValue> {
+    let read = JsFuture::from(read_body(request, is_length_known, bytes_max as f64)).await?;
+    Ok(read.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec))
+}
+
+/// One request to an upstream.
+pub(super) struct Outgoing<'a> {
+    pub binding: Option<&'a str>,
+    pub url: &'a str,
+    pub method: &'a str,
+    /// Names and values, a line each.
+    pub headers: &'a str,
+    pub body: &'a [u8],
+    pub timeout_ms: u64,
+    pub bytes_max: usize,
+}
+
+/// Sends it. The error is a word: what went wrong.
+#[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
+pub(super) async fn send(
+    env: &Env,
+    outgoing: &Outgoing<'_>,
+    client_gone: Option<&AbortSignal>,
+) -> Result<Exchange, String> {
+    let promise = exchange(
+        env.as_ref(),
+        outgoing.binding,
+        outgoing.url,
+        outgoing.method,
+        outgoing.headers,
+        outgoing.body,
+        outgoing.timeout_ms as f64,
+        outgoing.bytes_max as f64,
+        client_gone,
+    );
+    match JsFuture::from(promise).await {
+        Ok(exchange) => Ok(exchange.unchecked_into()),
+        Err(fault) => Err(fault.as_string().unwrap_or_default()),
+    }
+}
+
+/// The next chunk of an upstream's stream; nothing at its end.
+#[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
+pub(super) async fn chunk(exchange: &Exchange, timeout_ms: u64) -> Result<Option<Vec<u8>>, String> {
+    match JsFuture::from(exchange.next_chunk(timeout_ms as f64)).await {
+        Ok(chunk) => Ok(chunk.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec)),
+        Err(fault) => Err(fault.as_string().unwrap_or_default()),
+    }
+}
+
+/// A request to a Durable Object.
+pub(super) struct ObjectCall<'a> {
+    pub binding: &'a str,
+    pub name: &'a str,
+    pub method: &'a str,
+    pub header: Option<(&'a str, &'a str)>,
+    pub body: &'a [u8],
+}
+
+/// Calls it.
+pub(super) async fn object_call(env: &Env, call: &ObjectCall<'_>) -> Option<Response> {
+    let (name, value) = call.header.unzip();
+    let promise = call_object(
+        env.as_ref(),
+        call.binding,
+        call.name,
+        call.method,
+        name,
+        value,
+        call.body,
+    )
+    .ok()?;
+    JsFuture::from(promise)
+        .await
+        .ok()
+        .map(JsCast::unchecked_into)
+}
+
+thread_local! {
+    static RANDOM: RefCell<(Vec<u8>, usize)> = const { RefCell::new((Vec::new(), 0)) };
+}
+
+/// Random bytes are drawn in one go for many requests; none is used twice.
+const RANDOM_POOL_BYTES: usize = 4096;
 
 /// Fills a buffer with random bytes.
 pub(super) fn random(bytes: &mut [u8]) {
-    // Refused only for more than 65,536 bytes, which nothing here asks for.
-    let _ = get_random_values(bytes);
+    RANDOM.with(|pool| {
+        let mut pool = pool.borrow_mut();
+        let (pool, at) = &mut *pool;
+        if pool.len().saturating_sub(*at) < bytes.len() {
+            pool.resize(RANDOM_POOL_BYTES.max(bytes.len()), 0);
+            // Refused only for more than 65,536 bytes, which nothing here asks for.
+            let _ = get_random_values(pool);
+            *at = 0;
+        }
+        let end = at.saturating_add(bytes.len());
+        if let Some(fresh) = pool.get_mut(*at..end) {
+            bytes.copy_from_slice(fresh);
+            fresh.fill(0);
+        }
+        *at = end;
+    });
 }
 
 /// Imports a public key for verification; nothing where the platform refuses it.
@@ -63,7 +261,7 @@ pub(super) async fn import_public_key(jwk_json: &str, algorithm: &JsValue) -> Op
     let jwk = js_sys::JSON::parse(jwk_json).ok()?;
     let usages = js_sys::Array::of1(&JsValue::from_str("verify"));
     let promise = import_key("jwk", &jwk, algorithm, false, &usages).ok()?;
-    wasm_bindgen_futures::JsFuture::from(promise).await.ok()
+    JsFuture::from(promise).await.ok()
 }
 
 /// Verifies a signature.
@@ -76,7 +274,7 @@ pub(super) async fn verify(
     let Ok(promise) = subtle_verify(algorithm, key, signature, data) else {
         return false;
     };
-    wasm_bindgen_futures::JsFuture::from(promise)
+    JsFuture::from(promise)
         .await
         .is_ok_and(|held| held.is_truthy())
 }
@@ -90,39 +288,30 @@ pub(super) fn object<'s>(members: impl IntoIterator<Item = (&'s str, &'s str)>) 
     object
 }
 
-/// A response with a body that is bytes of ours.
-pub(super) fn respond_bytes(body: &[u8], init: &ResponseInit) -> Option<Response> {
-    let body = Uint8Array::from(body);
-    Response::new_with_opt_buffer_source_and_init(Some(&body), init).ok()
+/// A response with a head that is not the usual one.
+pub(super) fn respond<'s>(
+    status: u16,
+    headers: impl IntoIterator<Item = (&'s str, &'s str)>,
+    body: Option<&[u8]>,
+) -> Option<Response> {
+    let init = ResponseInit::new();
+    init.set_status(status);
+    init.set_headers(&object(headers));
+    match body {
+        Some(body) => {
+            Response::new_with_opt_buffer_source_and_init(Some(&Uint8Array::from(body)), &init).ok()
+        }
+        None => Response::new_with_opt_str_and_init(None, &init).ok(),
+    }
 }
 
-/// A response with a body that the platform already holds.
-pub(super) fn respond_buffer(body: &ArrayBuffer, init: &ResponseInit) -> Option<Response> {
-    Response::new_with_opt_buffer_source_and_init(Some(body), init).ok()
-}
-
-thread_local! {
-    /// The head of nearly every answer, made once.
-    static JSON_OK: ResponseInit = {
-        let init = ResponseInit::new();
-        init.set_status(200);
-        init.set_headers(&object([("content-type", "application/json"), ("cache-control", "no-store")]));
-        init
-    };
-}
-
-/// Uses the head of a plain JSON answer.
-pub(super) fn with_json_ok<T>(use_it: impl FnOnce(&ResponseInit) -> T) -> T {
-    JSON_OK.with(use_it)
-}
-
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(catch, js_namespace = AbortSignal, js_name = any)]
-    fn abort_signal_any(signals: &js_sys::Array) -> Result<web_sys::AbortSignal, JsValue>;
-}
-
-/// A signal that fires with the first of several.
-pub(super) fn any_signal(signals: &[&web_sys::AbortSignal]) -> Option<web_sys::AbortSignal> {
-    abort_signal_any(&signals.iter().copied().collect()).ok()
+/// A response with a stream.
+pub(super) fn respond_stream<'s>(
+    headers: impl IntoIterator<Item = (&'s str, &'s str)>,
+    stream: &web_sys::ReadableStream,
+) -> Option<Response> {
+    let init = ResponseInit::new();
+    init.set_status(200);
+    init.set_headers(&object(headers));
+    Response::new_with_opt_readable_stream_and_init(Some(stream), &init).ok()
 }

@@ -205,6 +205,20 @@ impl<'a> Message<'a> {
         envelope.into_message(body)
     }
 
+    /// The id of a body that is no acceptable message, where it can still be read: so that its sender learns which of
+    /// its requests was refused, and does not wait (JSON-RPC 2.0, section 5).
+    #[must_use]
+    pub fn id_of(body: &'a [u8]) -> Option<Raw<'a>> {
+        let mut reader = Reader::new(body, MESSAGE_DEPTH_MAX).ok()?;
+        let mut envelope = Envelope::default();
+        let read = reader.object(|reader, key| match &*key {
+            "id" | "method" => envelope.read(reader, &key),
+            _ => reader.skip(),
+        });
+        read.and_then(|()| reader.finish()).ok()?;
+        envelope.method.and(envelope.id)
+    }
+
     /// Splits a batch into the bodies of its messages.
     ///
     /// # Errors
@@ -456,7 +470,7 @@ impl<'a> Meta<'a> {
                 "io.modelcontextprotocol/logLevel" => {
                     self.log_level = text(reader, fault, "_meta logLevel is a string")?;
                 }
-                "progressToken" => self.progress_token = Some(reader.raw()?),
+                "progressToken" => self.progress_token = token(reader, fault)?,
                 _ => {
                     let raw = reader.raw()?;
                     if !key.starts_with("io.modelcontextprotocol/") {
@@ -469,6 +483,22 @@ impl<'a> Meta<'a> {
         self.raw = reader.since(start);
         Ok(())
     }
+}
+
+/// Reads a progress token: a string or a number.
+fn token<'a>(
+    reader: &mut Reader<'a>,
+    fault: &mut Option<BadMessage>,
+) -> Result<Option<Raw<'a>>, Malformed> {
+    let kind = reader.kind()?;
+    let raw = reader.raw()?;
+    if !matches!(kind, Kind::String | Kind::Number) {
+        fault.get_or_insert(BadMessage::BadParams(
+            "progressToken is a string or a number",
+        ));
+        return Ok(None);
+    }
+    Ok(Some(raw))
 }
 
 fn reference<'a>(
@@ -590,6 +620,19 @@ mod tests {
             Message::parse(body.as_bytes()),
             Err(BadMessage::NotJson(_))
         ));
+    }
+
+    #[test]
+    fn a_refused_request_still_has_its_id() {
+        let id = |body: &'static str| Message::id_of(body.as_bytes()).map(|raw| raw.text);
+        assert_eq!(
+            id(r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":5}}"#),
+            Some("7")
+        );
+        assert_eq!(id(r#"{"id":"a","method":"ping"}"#), Some("\"a\""));
+        assert_eq!(id(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#), None);
+        assert_eq!(id(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#), None);
+        assert_eq!(id("["), None);
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub enum Direction {
 /// What the portal reads of an upstream's message. Everything is a place in the message, nothing is copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Glance<'a> {
+    /// `jsonrpc` is `"2.0"`.
+    pub is_rpc: bool,
     /// `id`
     pub id: Option<Raw<'a>>,
     /// `method`, still quoted.
@@ -109,6 +111,7 @@ impl<'a> Glance<'a> {
         let mut glance = Self::default();
         reader.object(|reader, key| {
             match &*key {
+                "jsonrpc" => glance.is_rpc = reader.raw()?.text == "\"2.0\"",
                 "id" => glance.id = Some(reader.raw()?),
                 "method" => glance.method = Some(reader.raw()?),
                 "params" => glance.params = Some(reader.raw()?),
@@ -147,13 +150,16 @@ impl<'a> Glance<'a> {
         Ok(glance)
     }
 
-    /// Which way the message goes, where it is a message at all.
+    /// Which way the message goes, where it is a message at all: an answer is one object, a result or an error.
     #[must_use]
     pub fn direction(&self) -> Option<Direction> {
-        match (self.method, self.id, self.result.or(self.error)) {
-            (Some(_), Some(_), None) => Some(Direction::Request),
-            (Some(_), None, None) => Some(Direction::Notification),
-            (None, _, Some(_)) => Some(Direction::Answer),
+        let is_object = |raw: Raw<'_>| raw.text.starts_with('{');
+        match (self.method, self.id, self.result, self.error) {
+            _ if !self.is_rpc => None,
+            (Some(_), Some(_), None, None) => Some(Direction::Request),
+            (Some(_), None, None, None) => Some(Direction::Notification),
+            (None, Some(_), Some(result), None) if is_object(result) => Some(Direction::Answer),
+            (None, _, None, Some(error)) if is_object(error) => Some(Direction::Answer),
             _ => None,
         }
     }

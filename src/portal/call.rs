@@ -21,7 +21,7 @@ use crate::policy::{Ask, Permit, decide};
 use crate::seal::Binding;
 use crate::upstream::body::{Rewrite, rewrite};
 use crate::upstream::{
-    legacy_request, modern_request, says_session_is_over, session, status_fault,
+    legacy_request, may_answer, modern_request, says_session_is_over, session, status_fault,
 };
 
 /// Does one governed request.
@@ -411,37 +411,32 @@ async fn answer<P: Ports>(
     let (status, whole) = match replied {
         Replied::Read(status, whole) => (status, whole),
         Replied::Unread(reply) => {
-            match (reply.kind, status_fault(reply.status, reply.retry_after_s)) {
+            let meant = status_fault(reply.status, reply.retry_after_s);
+            match (reply.kind, meant) {
+                (_, Some(refused)) if !may_answer(reply.status) => return Err(fault(refused)),
                 (BodyKind::Json, _) => {
                     let status = reply.status;
-                    (
-                        status,
-                        reply
-                            .body
-                            .whole(REPLY_BODY_BYTES_MAX)
-                            .await
-                            .map_err(fault)?,
-                    )
+                    let whole = reply.body.whole(REPLY_BODY_BYTES_MAX).await;
+                    (status, whole.map_err(fault)?)
                 }
                 (_, Some(refused)) => return Err(fault(refused)),
                 (BodyKind::Events, None) => return stream::answer(finisher, reply.body).await,
                 (BodyKind::Other, None) => {
-                    return Err(fault(UpstreamFault::BadAnswer(
-                        "neither JSON nor an event stream",
-                    )));
+                    let reason = "neither JSON nor an event stream";
+                    return Err(fault(UpstreamFault::BadAnswer(reason)));
                 }
             }
         }
     };
-    let finished = match finisher.read(&whole.bytes) {
-        Ok(finished) => finished,
+    let outcome = match finisher.read(&whole.bytes, status) {
+        Ok(outcome) => outcome,
         Err(reason) => {
             let meant = status_fault(status, None).unwrap_or(UpstreamFault::BadAnswer(reason));
             return Err(fault(meant));
         }
     };
     let changed = finisher
-        .finish(finished, whole.bytes.len())
+        .finish(outcome, whole.bytes.len())
         .await
         .map_err(|error| (error, true))?;
     let body = match changed {

@@ -12,6 +12,18 @@ use crate::mcp::headers::MirrorHeaders;
 use crate::mcp::message::BadMessage;
 use crate::mcp::{Era, Message, Method, Request, Revision, reply};
 
+/// RFC 5424 severities, as MCP names them (2025-11-25, server/utilities/logging).
+const LOG_LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
 /// Handles one message of an admitted caller. Every refusal is recorded by the time this returns.
 pub async fn handle<P: Ports>(
     ports: &P,
@@ -121,11 +133,13 @@ async fn answer<P: Ports>(
         Method::Initialize => own(discover::initialize(ports, caller).await),
         Method::Listen => listen::listen(ports, caller, request).await,
         Method::SetLevel => {
-            let Some(level) = &request.params.level else {
-                let error = Rejection::BadParams("Invalid params: level is missing".into());
+            let level = request.params.level.as_ref().map(|level| &*level.value);
+            let Some(level) = level.filter(|level| LOG_LEVELS.contains(level)) else {
+                let text = format!("Invalid params: level is one of {}", LOG_LEVELS.join(", "));
+                let error = Rejection::BadParams(text.into());
                 return Err(refused(ports, caller, &request.method, error.into()));
             };
-            session::set_log_level(ports, caller, &level.value).await;
+            session::set_log_level(ports, caller, level).await;
             own(b"{}".to_vec())
         }
         Method::Ping => own(b"{}".to_vec()),

@@ -47,21 +47,23 @@ impl Filter {
             .notifications
             .ok_or_else(|| bad("Invalid params: notifications is missing"))?;
         let value: Value = serde_json::from_str(raw.text).unwrap_or_default();
-        let flag = |key: &str| value.get(key).and_then(Value::as_bool).unwrap_or(false);
-        let uris: Vec<String> = value
-            .get("resourceSubscriptions")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(|uri| uri.as_str().map(str::to_owned))
-            .collect();
+        let flag = |key: &str| match value.get(key) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(bad("Invalid params: a *ListChanged filter is a boolean")),
+        };
+        let uris = match value.get("resourceSubscriptions") {
+            None => Vec::new(),
+            Some(list) => serde_json::from_value::<Vec<String>>(list.clone())
+                .map_err(|_| bad("Invalid params: resourceSubscriptions is a list of URIs"))?,
+        };
         if uris.len() > SUBSCRIPTIONS_MAX {
             return Err(Rejection::TooMany("resource subscriptions").into());
         }
         Ok(Self {
-            tools: flag("toolsListChanged"),
-            prompts: flag("promptsListChanged"),
-            resources: flag("resourcesListChanged"),
+            tools: flag("toolsListChanged")?,
+            prompts: flag("promptsListChanged")?,
+            resources: flag("resourcesListChanged")?,
             uris,
         })
     }

@@ -72,7 +72,7 @@ impl<P: Ports> Finisher<P> {
     ///
     /// # Errors
     /// A word for what is wrong with it: it is no answer to this request.
-    pub fn read(&self, message: &[u8]) -> Result<Finished, &'static str> {
+    pub fn read(&self, message: &[u8], status: u16) -> Result<Finished, &'static str> {
         let glance = Glance::at(message).map_err(|_| "not JSON")?;
         if glance.direction() != Some(Direction::Answer) {
             return Err("no answer");
@@ -85,15 +85,23 @@ impl<P: Ports> Finisher<P> {
                 return Err("an answer to something else");
             }
             // An error without an id is about this request: it is the only one in this exchange.
-            let id = glance.id.filter(|id| id.text == "null");
-            let changed =
-                id.map(|id| splice(message, &[(id.start..id.end, self.request_id.as_bytes())]));
+            let changed = match glance.id {
+                Some(id) if id.text == self.request_id => None,
+                Some(id) => Some(splice(
+                    message,
+                    &[(id.start..id.end, self.request_id.as_bytes())],
+                )),
+                None => glance.error.map(|error| self.error_with_id(error.text)),
+            };
             return Ok(Finished {
                 status: Status::RpcError,
                 reason: None,
                 changed,
                 refused: None,
             });
+        }
+        if status >= 400 {
+            return Err("a result under an error status");
         }
         if glance.id.is_none_or(|id| id.text != self.request_id) {
             return Err("an answer to something else");
@@ -115,6 +123,11 @@ impl<P: Ports> Finisher<P> {
             changed: self.supplemented(message, &glance),
             refused: None,
         })
+    }
+
+    fn error_with_id(&self, error: &str) -> Vec<u8> {
+        let id = &self.request_id;
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}").into_bytes()
     }
 
     /// The server asks for input: its state leaves sealed. Across eras nobody can be asked yet.
@@ -341,7 +354,7 @@ impl<P: Ports> Relay<P> {
         let data = event.data.into_bytes();
         let direction = Glance::at(&data).ok().and_then(|glance| glance.direction());
         match direction {
-            Some(Direction::Answer) => match self.finisher.read(&data) {
+            Some(Direction::Answer) => match self.finisher.read(&data, 200) {
                 Ok(finished) => self.finish(finished, data).await,
                 Err(reason) => self.fail(UpstreamFault::BadAnswer(reason)).await,
             },

@@ -72,6 +72,9 @@ pub async fn ask<U: Upstreams>(
 
 fn answer_in(message: &[u8]) -> Option<Answer> {
     let glance = Glance::at(message).ok()?;
+    glance
+        .direction()
+        .filter(|direction| *direction == Direction::Answer)?;
     match (glance.result, glance.error) {
         (Some(result), None) => Some(Answer::Result(result.text.to_owned())),
         (None, Some(error)) => Some(Answer::Error(error.text.to_owned())),

@@ -20,6 +20,7 @@ export async function comparePhase(world, variants, options, wanted) {
   const needed = new Set(wanted.map((id) => COMPARED[id]));
   const cells = CELLS.filter((cell) => !options.only || needed.has(cellName(cell)));
   const measured = {};
+  const levels = new Map();
   for (const cell of cells) {
     const name = cellName(cell);
     const subjects = variants.map((variant) =>
@@ -27,11 +28,26 @@ export async function comparePhase(world, variants, options, wanted) {
     );
     const samples = await measure(world, subjects, { rounds: options.rounds });
     printCell(name, samples, variants);
+    levels.set(name, (key) => field(samples, key, "cpuUs").median);
     if (samples.has("portal")) {
       Object.assign(measured, judgeCell(name, samples));
     }
   }
+  if (levels.has("512 B x8") && levels.has("64 KB x8")) {
+    printSizeCost(levels.get("512 B x8"), levels.get("64 KB x8"), variants);
+  }
   return measured;
+}
+
+/** A variant that copies a result, or takes it in pieces, shows it here. */
+function printSizeCost(small, large, variants) {
+  const rows = [["variant", "us more than for 512 B", "of that its own"]];
+  const shared = large("echo") - small("echo");
+  for (const { name } of variants) {
+    const more = large(name) - small(name);
+    rows.push([name, more.toFixed(0), name === "echo" ? "-" : (more - shared).toFixed(0)]);
+  }
+  printTable("What the size of a 64 KB result costs, x8", rows);
 }
 
 function printCell(name, samples, variants) {

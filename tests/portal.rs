@@ -1,0 +1,55 @@
+//! The pipeline over fakes: what reaches upstreams, what is recorded, and what the client gets.
+//!
+//! Time is virtual and advances only where everything waits; every fake can break. Nothing here touches the network.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
+    clippy::option_option,
+    clippy::single_match_else,
+    reason = "tests"
+)]
+
+#[path = "portal/ledger.rs"]
+mod ledger;
+#[path = "portal/mcp_server.rs"]
+mod mcp_server;
+#[path = "portal/scene.rs"]
+mod scene;
+#[path = "portal/time.rs"]
+mod time;
+#[path = "portal/upstreams.rs"]
+mod upstreams;
+#[path = "portal/world.rs"]
+mod world;
+
+#[path = "portal/deadlines.rs"]
+mod deadlines;
+#[path = "portal/eras.rs"]
+mod eras;
+#[path = "portal/listen.rs"]
+mod listen;
+#[path = "portal/listings.rs"]
+mod listings;
+#[path = "portal/reverse.rs"]
+mod reverse;
+#[path = "portal/seals.rs"]
+mod seals;
+#[path = "portal/sessions.rs"]
+mod sessions;
+#[path = "portal/streams.rs"]
+mod streams;
+#[path = "portal/streams_cut.rs"]
+mod streams_cut;
+#[path = "portal/sync.rs"]
+mod sync;
+#[path = "portal/sync_pages.rs"]
+mod sync_pages;
+#[path = "portal/table.rs"]
+mod table;
+#[path = "portal/writes.rs"]
+mod writes;

@@ -1,0 +1,412 @@
+//! Everything the core sees of the world, in memory.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Deref;
+use std::rc::Rc;
+
+use futures::future::{LocalBoxFuture, join_all};
+use portcullis::audit::Event;
+use portcullis::catalog::{Snapshot, SnapshotKey};
+use portcullis::error::UpstreamFault;
+use portcullis::limits::{SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS};
+use portcullis::portal::caller::Active;
+use portcullis::portal::ports::{
+    AuditAway, AuditSink, Background, Catalogs, ClientFacts, Clock, Random, Rules, Seals, Sessions,
+    Toggles, UpstreamSession, random_id,
+};
+use portcullis::seal::Sealer;
+
+use super::ledger::{Break, Ledger, status_word, word};
+use super::time::Timers;
+use super::upstreams::FakeUpstreams;
+
+/// When every scene begins.
+pub const BEGIN_MS: u64 = 1_800_000_000_000;
+
+#[derive(Clone)]
+pub struct World(Rc<State>);
+
+impl Deref for World {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+pub struct State {
+    pub timers: Rc<Timers>,
+    pub upstreams: FakeUpstreams,
+    pub ledger: Ledger,
+    pub catalogs: FakeCatalogs,
+    pub session: RefCell<Option<ClientSession>>,
+    /// Sessions of callers without one of their own.
+    pub isolate_sessions: RefCell<HashMap<(String, String), UpstreamSession>>,
+    pub active: RefCell<Option<Rc<Active>>>,
+    pub store_away: Cell<bool>,
+    pub off: RefCell<HashMap<String, BTreeSet<String>>>,
+    pub toggles_broken: Cell<bool>,
+    tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
+    random: Cell<u64>,
+    sealer: Sealer,
+    steps: RefCell<Vec<String>>,
+}
+
+#[derive(Default)]
+pub struct FakeCatalogs {
+    pub kept: RefCell<HashMap<SnapshotKey, Rc<Snapshot>>>,
+    claims: RefCell<HashMap<SnapshotKey, u64>>,
+    failures: RefCell<HashMap<SnapshotKey, (u64, UpstreamFault)>>,
+    /// Times somebody asked the store for several.
+    pub trips: Cell<u32>,
+    /// How long it takes to mark a server as outdated.
+    pub slow_ms: Cell<u64>,
+}
+
+/// A client's legacy session.
+#[derive(Debug, Clone, Default)]
+pub struct ClientSession {
+    pub upstreams: HashMap<String, UpstreamSession>,
+    /// (client's id, server, server's id)
+    pub parked: Vec<(String, String, String)>,
+    pub in_flight: HashMap<String, String>,
+    pub log_level: Option<String>,
+}
+
+/// What the client of a session declared.
+pub const CLIENT_CAPABILITIES: &str = r#"{"sampling":{},"roots":{"listChanged":true}}"#;
+
+impl World {
+    pub fn new() -> Self {
+        // 32 bytes of 7, in base64url.
+        let sealer = Sealer::from_secret("BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc").unwrap();
+        Self(Rc::new(State {
+            timers: Timers::starting_at(BEGIN_MS),
+            upstreams: FakeUpstreams::default(),
+            ledger: Ledger::default(),
+            catalogs: FakeCatalogs::default(),
+            session: RefCell::default(),
+            isolate_sessions: RefCell::default(),
+            active: RefCell::default(),
+            store_away: Cell::default(),
+            off: RefCell::default(),
+            toggles_broken: Cell::default(),
+            tasks: RefCell::default(),
+            random: Cell::new(1),
+            sealer,
+            steps: RefCell::default(),
+        }))
+    }
+
+    /// Gives the client a session of its own.
+    pub fn with_session(&self) {
+        *self.session.borrow_mut() = Some(ClientSession::default());
+    }
+
+    pub fn session(&self) -> ClientSession {
+        self.session.borrow().clone().expect("a session")
+    }
+
+    /// Notes a step; their order is what tests about order look at.
+    pub fn step(&self, step: String) {
+        self.steps.borrow_mut().push(step);
+    }
+
+    pub fn steps(&self) -> Vec<String> {
+        self.steps.borrow().clone()
+    }
+
+    /// Runs what goes on after the reply, and what that begins.
+    pub fn settle(&self) {
+        loop {
+            let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+            if tasks.is_empty() {
+                return;
+            }
+            self.timers.run(join_all(tasks));
+        }
+    }
+
+    /// Forgets what was sent and recorded so far.
+    pub fn clear(&self) {
+        self.settle();
+        self.upstreams.clear();
+        self.ledger.clear();
+        self.steps.borrow_mut().clear();
+    }
+}
+
+impl Clock for World {
+    fn now_ms(&self) -> u64 {
+        self.timers.now_ms()
+    }
+
+    async fn sleep_ms(&self, ms: u64) {
+        self.timers.sleep(ms).await;
+    }
+}
+
+impl Random for World {
+    fn fill(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            // A linear congruence: never twice the same nonce within a test.
+            let next = self
+                .random
+                .get()
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            self.random.set(next);
+            *byte = next.to_be_bytes()[0];
+        }
+    }
+}
+
+impl Background for World {
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        self.tasks.borrow_mut().push(task);
+    }
+}
+
+impl AuditSink for World {
+    async fn append(&self, events: Vec<Event>) -> Result<(), AuditAway> {
+        self.timers.sleep(self.ledger.slow_ms.get()).await;
+        let fault = self.ledger.breaks.borrow_mut().pop_front().flatten();
+        if fault != Some(Break::Before) {
+            for event in &events {
+                self.step(format!(
+                    "durable {} {}",
+                    word(event.kind),
+                    status_word(event.status)
+                ));
+            }
+            self.ledger.durable.borrow_mut().extend(events);
+        }
+        if fault.is_some() {
+            Err(AuditAway)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn queue(&self, event: Event) {
+        self.step(format!(
+            "queued {} {}",
+            word(event.kind),
+            status_word(event.status)
+        ));
+        self.ledger.queued.borrow_mut().push(event);
+    }
+
+    fn has_room(&self) -> bool {
+        !self.ledger.is_full.get()
+    }
+}
+
+impl Catalogs for World {
+    async fn snapshot(&self, key: &SnapshotKey) -> Option<Rc<Snapshot>> {
+        self.catalogs.kept.borrow().get(key).cloned()
+    }
+
+    async fn snapshots(&self, keys: &[SnapshotKey]) -> Vec<Option<Rc<Snapshot>>> {
+        self.catalogs.trips.set(self.catalogs.trips.get() + 1);
+        let kept = self.catalogs.kept.borrow();
+        keys.iter().map(|key| kept.get(key).cloned()).collect()
+    }
+
+    async fn store_snapshot(&self, snapshot: Rc<Snapshot>) {
+        let catalogs = &self.catalogs;
+        catalogs.claims.borrow_mut().remove(&snapshot.key);
+        catalogs.failures.borrow_mut().remove(&snapshot.key);
+        // Through the stored form, as another isolate would have it.
+        let stored = Snapshot::from_json(&snapshot.to_json()).expect("loads");
+        assert_eq!(stored, *snapshot);
+        catalogs
+            .kept
+            .borrow_mut()
+            .insert(snapshot.key.clone(), snapshot);
+    }
+
+    async fn outdate(&self, server: &str) {
+        for (key, snapshot) in self.catalogs.kept.borrow_mut().iter_mut() {
+            if key.server == server {
+                let mut outdated = (**snapshot).clone();
+                outdated.fetched_at_ms = 0;
+                *snapshot = Rc::new(outdated);
+            }
+        }
+        self.catalogs
+            .claims
+            .borrow_mut()
+            .retain(|key, _| key.server != server);
+        self.timers.sleep(self.catalogs.slow_ms.get()).await;
+    }
+
+    fn claim_sync(&self, key: &SnapshotKey) -> bool {
+        let now_ms = self.now_ms();
+        let mut claims = self.catalogs.claims.borrow_mut();
+        let is_free = claims.get(key).is_none_or(|until_ms| *until_ms <= now_ms);
+        if is_free {
+            claims.insert(key.clone(), now_ms + SYNC_DEADLINE_MS);
+        }
+        is_free
+    }
+
+    fn note_failure(&self, key: &SnapshotKey, fault: UpstreamFault) {
+        let until_ms = self.now_ms() + SYNC_COOLDOWN_MS;
+        let mut failures = self.catalogs.failures.borrow_mut();
+        failures.insert(key.clone(), (until_ms, fault));
+    }
+
+    fn recent_failure(&self, key: &SnapshotKey) -> Option<UpstreamFault> {
+        let failures = self.catalogs.failures.borrow();
+        let (until_ms, fault) = failures.get(key)?;
+        (self.now_ms() < *until_ms).then(|| fault.clone())
+    }
+}
+
+impl Sessions for World {
+    fn client(&self) -> Option<ClientFacts> {
+        self.session.borrow().as_ref().map(|_| ClientFacts {
+            capabilities: CLIENT_CAPABILITIES.to_owned(),
+            info: r#"{"name":"agent","version":"1"}"#.to_owned(),
+        })
+    }
+
+    fn upstream_session(&self, subject: &str, server: &str) -> Option<UpstreamSession> {
+        match &*self.session.borrow() {
+            Some(session) => session.upstreams.get(server).cloned(),
+            None => {
+                let key = (subject.to_owned(), server.to_owned());
+                self.isolate_sessions.borrow().get(&key).cloned()
+            }
+        }
+    }
+
+    fn open_upstreams(&self) -> Vec<String> {
+        let session = self.session.borrow();
+        let mut open: Vec<String> = session
+            .iter()
+            .flat_map(|session| session.upstreams.keys().cloned())
+            .collect();
+        open.sort();
+        open
+    }
+
+    async fn remember_upstream(&self, subject: &str, server: &str, upstream: UpstreamSession) {
+        match &mut *self.session.borrow_mut() {
+            Some(session) => {
+                session.upstreams.insert(server.to_owned(), upstream);
+            }
+            None => {
+                let key = (subject.to_owned(), server.to_owned());
+                self.isolate_sessions.borrow_mut().insert(key, upstream);
+            }
+        }
+    }
+
+    async fn forget_upstream(&self, subject: &str, server: &str) {
+        match &mut *self.session.borrow_mut() {
+            Some(session) => {
+                session.upstreams.remove(server);
+                session.parked.retain(|(_, parked, _)| parked != server);
+            }
+            None => {
+                let key = (subject.to_owned(), server.to_owned());
+                self.isolate_sessions.borrow_mut().remove(&key);
+            }
+        }
+    }
+
+    async fn park(&self, server: &str, upstream_id: &str) -> Option<String> {
+        let client_id = format!("\"{server}:{}\"", random_id(self));
+        let mut session = self.session.borrow_mut();
+        let parked = &mut session.as_mut()?.parked;
+        parked.push((client_id.clone(), server.to_owned(), upstream_id.to_owned()));
+        Some(client_id)
+    }
+
+    fn parked(&self, server: &str, upstream_id: &str) -> Option<String> {
+        let session = self.session.borrow();
+        let parked = &session.as_ref()?.parked;
+        let found = parked
+            .iter()
+            .find(|row| row.1 == server && row.2 == upstream_id);
+        found.map(|row| row.0.clone())
+    }
+
+    async fn unpark(&self, client_id: &str) -> Option<(String, String)> {
+        let mut session = self.session.borrow_mut();
+        let parked = &mut session.as_mut()?.parked;
+        let at = parked.iter().position(|row| row.0 == client_id)?;
+        let (_, server, upstream_id) = parked.remove(at);
+        Some((server, upstream_id))
+    }
+
+    fn note_in_flight(&self, request_id: &str, server: Option<&str>) {
+        let mut session = self.session.borrow_mut();
+        let Some(session) = session.as_mut() else {
+            return;
+        };
+        match server {
+            Some(server) => {
+                let server = server.to_owned();
+                session.in_flight.insert(request_id.to_owned(), server);
+            }
+            None => {
+                session.in_flight.remove(request_id);
+            }
+        }
+    }
+
+    fn in_flight(&self, request_id: &str) -> Option<String> {
+        let session = self.session.borrow();
+        session.as_ref()?.in_flight.get(request_id).cloned()
+    }
+
+    fn log_level(&self) -> Option<String> {
+        self.session.borrow().as_ref()?.log_level.clone()
+    }
+
+    async fn set_log_level(&self, level: &str) {
+        if let Some(session) = &mut *self.session.borrow_mut() {
+            session.log_level = Some(level.to_owned());
+        }
+    }
+}
+
+impl Rules for World {
+    async fn active(&self) -> Option<Rc<Active>> {
+        self.active.borrow().clone()
+    }
+
+    fn store_is_away(&self) -> bool {
+        self.store_away.get()
+    }
+}
+
+impl Toggles for World {
+    async fn toggled_off(&self, grant: &str) -> Rc<BTreeSet<String>> {
+        Rc::new(self.off.borrow().get(grant).cloned().unwrap_or_default())
+    }
+
+    async fn toggle(&self, grant: &str, server: &str, off: bool) -> Result<(), ()> {
+        if self.toggles_broken.get() {
+            return Err(());
+        }
+        let mut all = self.off.borrow_mut();
+        let own = all.entry(grant.to_owned()).or_default();
+        if off {
+            own.insert(server.to_owned());
+        } else {
+            own.remove(server);
+        }
+        Ok(())
+    }
+}
+
+impl Seals for World {
+    fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+}

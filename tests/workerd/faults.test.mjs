@@ -1,0 +1,159 @@
+// A server that fails costs its own tools and nothing else, and the caller is told which and why.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { namesOf, textOf } from "./fixtures/clients.mjs";
+import { FAULTS } from "./fixtures/faults.mjs";
+import { ask, openSession } from "./fixtures/rpc.mjs";
+import { freePort, startUpstream, tool } from "./fixtures/upstream.mjs";
+import { openWorld } from "./fixtures/world.mjs";
+
+const LIMIT = { timeout: 120_000 };
+const TIMEOUT_MS = 1_000;
+/** A call to a server that fails must be over by then: its time-out, and a bounded number of attempts. */
+const CALL_MS = 12_000;
+const own = (names) => names.filter((name) => !name.startsWith("portal_"));
+
+describe("while listing", () => {
+  const upstreams = {};
+  let world;
+  let token;
+  let first;
+  let tookMs;
+
+  before(async () => {
+    const servers = {};
+    for (const [fault, [act]] of Object.entries(FAULTS)) {
+      upstreams[fault] = await startUpstream({
+        era: "modern",
+        intercept: (_, response, message) => {
+          if (message?.method !== "tools/list") return false;
+          act(response, message);
+          return true;
+        },
+      });
+      servers[fault] = { url: upstreams[fault].url, timeout_ms: TIMEOUT_MS };
+    }
+    servers.dead = { url: `http://127.0.0.1:${await freePort()}/mcp`, timeout_ms: TIMEOUT_MS };
+    for (const id of ["good", "fine"]) {
+      upstreams[id] = await startUpstream({ tools: [tool("work")] });
+      servers[id] = { url: upstreams[id].url };
+    }
+    world = await openWorld({ servers });
+    token = await world.token();
+    const began = Date.now();
+    first = (await ask(world.url(), token, "tools/list", {}, { ms: 60_000 })).answer;
+    tookMs = Date.now() - began;
+  }, LIMIT);
+  after(async () => {
+    await world?.stop();
+    await Promise.all(Object.values(upstreams).map((upstream) => upstream.stop()));
+  });
+
+  test("the good servers' tools are there, in bounded time", LIMIT, (context) => {
+    context.diagnostic(`the first listing took ${tookMs} ms`);
+    assert.ok(first.result, JSON.stringify(first));
+    assert.deepEqual(own(namesOf(first.result.tools)), ["good_work", "fine_work"]);
+    assert.ok(tookMs < CALL_MS, `${tookMs} ms`);
+  });
+
+  for (const [fault, [, says]] of Object.entries({ ...FAULTS, dead: [null, /reach/] })) {
+    test(`${fault}: the listing names the server and the reason`, LIMIT, () => {
+      const unavailable = first.result._meta["portcullis/unavailableServers"];
+      const told = unavailable.find(({ server }) => server === fault);
+      assert.ok(told, JSON.stringify(unavailable.map(({ server }) => server)));
+      assert.match(told.reason, says);
+      assert.doesNotMatch(told.reason, /SECRET/);
+    });
+
+    test(`${fault}: a call is answered with the server's name, soon`, LIMIT, async () => {
+      const params = { name: `${fault}_x`, arguments: {} };
+      const { answer } = await ask(world.url(), token, "tools/call", params, { ms: CALL_MS });
+      assert.equal(answer.error?.code, -32000, JSON.stringify(answer));
+      assert.ok(answer.error.message.includes(`'${fault}'`), answer.error.message);
+    });
+  }
+
+  test("portal_list_servers says what is wrong with each", LIMIT, async () => {
+    const call = { name: "portal_list_servers", arguments: {} };
+    const { answer } = await ask(world.url(), token, "tools/call", call, { ms: 60_000 });
+    const { servers } = answer.result.structuredContent;
+    const status = Object.fromEntries(servers.map((server) => [server.id, server.status]));
+    assert.equal(status.good, "ready");
+    for (const fault of [...Object.keys(FAULTS), "dead"]) assert.match(status[fault], /^unavailable/, fault);
+  });
+
+  test("calls of the good servers are not slower for it, in either era", LIMIT, async () => {
+    for (const id of ["good", "fine"]) {
+      const began = Date.now();
+      const { answer } = await ask(world.url(), token, "tools/call", { name: `${id}_work`, arguments: {} });
+      assert.equal(textOf(answer.result), "called work");
+      assert.ok(Date.now() - began < 1_000, `${Date.now() - began} ms`);
+    }
+    const session = await openSession(world.url(), token);
+    const { answer } = await session.ask("tools/call", { name: "good_work", arguments: {} });
+    assert.equal(textOf(answer.result), "called work");
+  });
+});
+
+for (const era of ["legacy", "modern"]) {
+  describe(`in a call, a ${era} server`, () => {
+    let liar;
+    let good;
+    let world;
+    let token;
+    before(async () => {
+      liar = await startUpstream({
+        era,
+        tools: [...Object.keys(FAULTS), "fine"].map((name) => tool(name)),
+        intercept: (_, response, message) => {
+          const [act] = message?.method === "tools/call" ? (FAULTS[message.params.name] ?? []) : [];
+          act?.(response, message);
+          return Boolean(act);
+        },
+      });
+      good = await startUpstream({ tools: [tool("work")] });
+      world = await openWorld({
+        servers: { liar: { url: liar.url, timeout_ms: TIMEOUT_MS }, good: { url: good.url } },
+      });
+      token = await world.token();
+      await ask(world.url(), token, "tools/list");
+    }, LIMIT);
+    after(async () => {
+      await world?.stop();
+      await Promise.all([liar?.stop(), good?.stop()]);
+    });
+
+    for (const [fault, [, says]] of Object.entries(FAULTS)) {
+      const params = { name: `liar_${fault}`, arguments: {} };
+
+      test(`${fault}: the error names the server and the reason, soon`, LIMIT, async () => {
+        const { answer, status } = await ask(world.url(), token, "tools/call", params, { ms: CALL_MS });
+        assert.equal(status, 200);
+        assert.equal(answer.error?.code, -32000, JSON.stringify(answer).slice(0, 300));
+        assert.match(answer.error.message, /'liar'/);
+        assert.match(answer.error.message, says);
+        assert.doesNotMatch(answer.error.message, /SECRET/);
+        if (fault === "limited") assert.equal(answer.error.data.retryAfterSeconds, 17);
+        const made = liar.received.filter(({ message }) => message.params?.name === fault);
+        assert.equal(made.length, 1, "a call is never repeated");
+      });
+
+      test(`${fault}: a legacy client is told the same`, LIMIT, async () => {
+        const session = await openSession(world.url(), token);
+        const { answer } = await session.ask("tools/call", params, { ms: CALL_MS });
+        assert.equal(answer.error?.code, -32000, JSON.stringify(answer).slice(0, 300));
+        assert.match(answer.error.message, /'liar'/);
+        assert.match(answer.error.message, says);
+        await session.end();
+      });
+    }
+
+    test("the same server's other tools and the other server still work", LIMIT, async () => {
+      for (const name of ["liar_fine", "good_work"]) {
+        const { answer } = await ask(world.url(), token, "tools/call", { name, arguments: {} });
+        assert.ok(answer.result, JSON.stringify(answer));
+      }
+      assert.equal((await fetch(`${world.portal.origin}/health`)).status, 200);
+    });
+  });
+}
