@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::config::Server;
 use crate::error::UpstreamFault;
+use crate::mcp::reply::Glance;
 use crate::mcp::{Era, Revision, header_value};
 use crate::portal::ports::{Outbound, UpstreamSession, Verb};
 
@@ -147,7 +148,11 @@ pub fn says_session_is_over(era: Era, had_session: bool, status: u16, body: Opti
             .unwrap_or_default()
             .to_ascii_lowercase()
     };
-    status == 404 || (status == 400 && text().contains("session"))
+    // An error under an id of its own answers the request: the server has read it.
+    let is_answer = body
+        .and_then(|body| Glance::at(body).ok()?.id)
+        .is_some_and(|id| id.text != "null");
+    status == 404 || (status == 400 && !is_answer && text().contains("session"))
 }
 
 #[cfg(test)]

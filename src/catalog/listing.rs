@@ -51,6 +51,10 @@ pub fn merge(
                 }
             }
             let exposed = exposed_key(listing, place, item);
+            if listing == Listing::Tools && !is_called(portal, parts, &exposed, place, &item.key) {
+                merged.collisions.push((server.id.clone(), exposed));
+                continue;
+            }
             if let Some(owner) = owners.get(&exposed) {
                 if *owner != server.id {
                     merged.collisions.push((server.id.clone(), exposed));
@@ -66,6 +70,28 @@ pub fn merge(
     }
     merged.next = (position > end).then_some(end);
     merged
+}
+
+/// Whether a call of an exposed name comes to this tool: the reading that [`resolve`](super::resolve) would take, so
+/// that what is listed is what is called.
+fn is_called(
+    portal: &Portal,
+    parts: &[Part<'_>],
+    exposed: &str,
+    place: &PortalServer,
+    name: &str,
+) -> bool {
+    if portal.portal_tools && crate::portal::tools::is_own(exposed) {
+        return false;
+    }
+    let called = portal.by_prefix(exposed).find_map(|(other, rest)| {
+        let own = other.server.upstream_name(rest)?;
+        let (_, snapshot) = parts
+            .iter()
+            .find(|(part, _)| part.server.id == other.server.id)?;
+        snapshot.tool(own).map(|tool| (&other.server.id, &tool.key))
+    });
+    called.is_some_and(|(server, own)| *server == place.server.id && own == name)
 }
 
 /// The name under which clients know an item. Resources keep their URIs.

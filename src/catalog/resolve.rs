@@ -64,7 +64,6 @@ pub async fn by_name<P: Ports>(
     exposed: &str,
     is_off: &dyn Fn(&str) -> bool,
 ) -> Result<Target, Missing> {
-    let mut failure = None;
     for (place, rest) in portal.by_prefix(exposed) {
         let server = &place.server;
         if !server.enabled || is_off(&server.id) {
@@ -73,27 +72,21 @@ pub async fn by_name<P: Ports>(
         let Some(name) = upstream_name(server, named, rest) else {
             continue;
         };
-        let mut found = match sync::snapshot(ports, server, subject).await {
-            Ok(snapshot) => snapshot,
-            Err(fault) => {
-                failure = Some(UpstreamFailure {
-                    server: server.id.clone(),
-                    fault,
-                });
-                continue;
-            }
-        };
         let lists = |snapshot: &Snapshot| match named {
             Named::Tool => snapshot.tool(name).is_some(),
             Named::Prompt => snapshot.prompt(name).is_some(),
         };
         // The name may be newer than the snapshot.
-        if !lists(&found) && !found.is_fresh(ports.now_ms()) && ports.claim_sync(&found.key) {
-            let (key, old) = (found.key.clone(), found.clone());
-            found = sync::refresh(ports, server, key, subject, Some(old.clone()))
-                .await
-                .unwrap_or(old);
-        }
+        let found = match sync::snapshot_with(ports, server, subject, &lists).await {
+            Ok(snapshot) => snapshot,
+            // The name may be this server's, so it is no other's.
+            Err(fault) => {
+                return Err(Missing::Upstream(UpstreamFailure {
+                    server: server.id.clone(),
+                    fault,
+                }));
+            }
+        };
         if lists(&found) {
             let server_index = portal
                 .servers
@@ -107,7 +100,7 @@ pub async fn by_name<P: Ports>(
             });
         }
     }
-    Err(failure.map_or(Missing::Unknown, Missing::Upstream))
+    Err(Missing::Unknown)
 }
 
 /// Undoes alias and prefix. Prompts have no aliases.

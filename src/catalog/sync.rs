@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::snapshot::{Facts, Listing, Snapshot, SnapshotKey};
 use crate::config::{EraChoice, Server};
-use crate::error::{UNSUPPORTED_VERSION, UpstreamFault};
+use crate::error::{METHOD_NOT_FOUND, UNSUPPORTED_VERSION, UpstreamFault};
 use crate::limits::{
     FAN_OUT_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_TTL_DEFAULT_MS, SNAPSHOT_TTL_MAX_MS,
     SNAPSHOT_TTL_MIN_MS, SYNC_DEADLINE_MS, UPSTREAM_PAGES_MAX,
@@ -34,69 +34,119 @@ pub async fn snapshots<P: Ports>(ports: &P, servers: &[Rc<Server>], subject: &st
         .collect();
     let stored = ports.snapshots(&shared).await;
     let deadline_ms = ports.now_ms().saturating_add(SYNC_DEADLINE_MS);
-    futures::stream::iter(servers.iter().zip(stored))
-        .map(|(server, stored)| async move {
-            let left_ms = deadline_ms.saturating_sub(ports.now_ms());
-            let work = std::pin::pin!(snapshot_from(ports, server, subject, stored));
-            let alarm = std::pin::pin!(ports.sleep_ms(left_ms));
-            match select(work, alarm).await {
-                Either::Left((found, _)) => found,
-                Either::Right(_) => {
-                    let fault = UpstreamFault::TimedOut(SYNC_DEADLINE_MS);
-                    ports.note_failure(&SnapshotKey::shared(&server.id), fault.clone());
-                    Err(fault)
-                }
-            }
-        })
-        .buffered(FAN_OUT_MAX)
-        .collect()
-        .await
+    // Not in order: a server that hangs would hold back all that come after it.
+    let mut found: Vec<(usize, Found)> =
+        futures::stream::iter(servers.iter().zip(stored).enumerate())
+            .map(|(index, (server, stored))| async move {
+                let wanted = Wanted {
+                    ports,
+                    server,
+                    subject,
+                    deadline_ms,
+                };
+                (index, wanted.snapshot(stored, &|_| true).await)
+            })
+            .buffer_unordered(FAN_OUT_MAX)
+            .collect()
+            .await;
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, found)| found).collect()
 }
 
 /// One server's snapshot for one principal.
 pub async fn snapshot<P: Ports>(ports: &P, server: &Rc<Server>, subject: &str) -> Found {
-    let stored = ports.snapshot(&SnapshotKey::shared(&server.id)).await;
-    snapshot_from(ports, server, subject, stored).await
+    snapshot_with(ports, server, subject, &|_| true).await
 }
 
-async fn snapshot_from<P: Ports>(
+/// One server's snapshot for one principal, fetched anew where an old one lacks what is looked for.
+pub async fn snapshot_with<P: Ports>(
     ports: &P,
     server: &Rc<Server>,
     subject: &str,
-    shared: Option<Rc<Snapshot>>,
+    has: &dyn Fn(&Snapshot) -> bool,
 ) -> Found {
-    let (key, stored) = match shared {
-        Some(shared) if shared.facts.private => {
-            let own = SnapshotKey::of(&server.id, subject);
-            let stored = ports.snapshot(&own).await;
-            (own, stored)
-        }
-        shared => (SnapshotKey::shared(&server.id), shared),
+    let stored = ports.snapshot(&SnapshotKey::shared(&server.id)).await;
+    let deadline_ms = ports.now_ms().saturating_add(SYNC_DEADLINE_MS);
+    let wanted = Wanted {
+        ports,
+        server,
+        subject,
+        deadline_ms,
     };
-    match stored {
-        Some(snapshot) if snapshot.is_fresh(ports.now_ms()) => Ok(snapshot),
-        // Outdated by the server's own word: what is stored may be wrong, so it is the last resort.
-        Some(snapshot) if snapshot.fetched_at_ms == 0 => {
-            Ok(refresh(ports, server, key, subject, Some(snapshot.clone()))
-                .await
-                .unwrap_or(snapshot))
-        }
-        // Merely old: it serves, and the next request finds a newer one.
-        Some(snapshot) => {
-            if ports.claim_sync(&key) {
-                let (task_ports, server, subject) =
-                    (ports.clone(), server.clone(), subject.to_owned());
-                let old = snapshot.clone();
-                ports.spawn(Box::pin(async move {
-                    let _ = refresh(&task_ports, &server, key, &subject, Some(old)).await;
-                }));
+    wanted.snapshot(stored, has).await
+}
+
+/// Whose snapshot of which server, and until when.
+struct Wanted<'a, P: Ports> {
+    ports: &'a P,
+    server: &'a Rc<Server>,
+    subject: &'a str,
+    deadline_ms: u64,
+}
+
+impl<P: Ports> Wanted<'_, P> {
+    async fn snapshot(
+        &self,
+        shared: Option<Rc<Snapshot>>,
+        has: &dyn Fn(&Snapshot) -> bool,
+    ) -> Found {
+        let Self {
+            ports,
+            server,
+            subject,
+            ..
+        } = *self;
+        let (key, stored) = match shared {
+            Some(shared) if shared.facts.private => {
+                let own = SnapshotKey::of(&server.id, subject);
+                let stored = ports.snapshot(&own).await;
+                (own, stored)
             }
-            Ok(snapshot)
+            shared => (SnapshotKey::shared(&server.id), shared),
+        };
+        match stored {
+            Some(snapshot) if snapshot.is_fresh(ports.now_ms()) => Ok(snapshot),
+            // Outdated by the server's own word, or without what is looked for: what is stored is the last resort.
+            Some(snapshot) if snapshot.fetched_at_ms == 0 || !has(&snapshot) => {
+                if ports.recent_failure(&key).is_some() {
+                    return Ok(snapshot);
+                }
+                let fetched = self.refresh(key, Some(snapshot.clone())).await;
+                Ok(fetched.unwrap_or(snapshot))
+            }
+            // Merely old: it serves, and the next request finds a newer one.
+            Some(snapshot) => {
+                if ports.claim_sync(&key) {
+                    let (task_ports, server, subject) =
+                        (ports.clone(), server.clone(), subject.to_owned());
+                    let old = snapshot.clone();
+                    ports.spawn(Box::pin(async move {
+                        let _ = refresh(&task_ports, &server, key, &subject, Some(old)).await;
+                    }));
+                }
+                Ok(snapshot)
+            }
+            None => match ports.recent_failure(&key) {
+                Some(fault) => Err(fault),
+                None => self.refresh(key, None).await,
+            },
         }
-        None => match ports.recent_failure(&key) {
-            Some(fault) => Err(fault),
-            None => refresh(ports, server, key, subject, None).await,
-        },
+    }
+
+    /// Fetches within the deadline.
+    async fn refresh(&self, key: SnapshotKey, old: Option<Rc<Snapshot>>) -> Found {
+        let ports = self.ports;
+        let left_ms = self.deadline_ms.saturating_sub(ports.now_ms());
+        let work = refresh(ports, self.server, key.clone(), self.subject, old);
+        let alarm = std::pin::pin!(ports.sleep_ms(left_ms));
+        match select(std::pin::pin!(work), alarm).await {
+            Either::Left((found, _)) => found,
+            Either::Right(_) => {
+                let fault = UpstreamFault::TimedOut(SYNC_DEADLINE_MS);
+                ports.note_failure(&key, fault.clone());
+                Err(fault)
+            }
+        }
     }
 }
 
@@ -144,31 +194,60 @@ async fn fetch<P: Ports>(
     let permit = permit_sync(&server.id);
     let mut facts = Facts::default();
     let mut session = None;
-    let wants_modern = server.era != EraChoice::Legacy && known.is_none_or(|known| known.modern);
-    if wants_modern {
-        match discover(ports, &permit, server).await {
-            Ok(Some(discovered)) => facts = discovered,
-            Ok(None) if server.era == EraChoice::Modern => {
-                return Err(UpstreamFault::NoCommonRevision);
+    let may_be_modern = server.era != EraChoice::Legacy;
+    // What a server was is asked first; what it may have become, when it is that no more.
+    let was_legacy = known.is_some_and(|known| !known.modern);
+    if may_be_modern && !was_legacy {
+        facts = modern_facts(ports, &permit, server, known)
+            .await?
+            .unwrap_or_default();
+    }
+    if !facts.modern {
+        if server.era == EraChoice::Modern {
+            return Err(UpstreamFault::NoCommonRevision);
+        }
+        match session::open(ports, &permit, server, &ClientFacts::portal()).await {
+            Ok((opened, initialized)) => {
+                facts = legacy_facts(&opened, initialized);
+                session = Some(opened);
             }
-            Ok(None) => {}
+            Err(fault) if may_be_modern && was_legacy && is_settled(&fault) => {
+                facts = modern_facts(ports, &permit, server, known)
+                    .await?
+                    .ok_or(fault)?;
+            }
             Err(fault) => return Err(fault),
         }
-    }
-    if facts.modern {
-        facts.legacy = known.and_then(|known| known.legacy.clone());
-        facts.legacy_asked = known.is_some_and(|known| known.legacy_asked);
-    } else {
-        let (opened, initialized) =
-            session::open(ports, &permit, server, &ClientFacts::portal()).await?;
-        facts = legacy_facts(&opened, initialized);
-        session = Some(opened);
     }
     let listed = lists(ports, &permit, server, facts, session.as_ref()).await;
     if let Some(session) = session {
         end_soon(ports, server, session);
     }
     listed
+}
+
+async fn modern_facts<P: Ports>(
+    ports: &P,
+    permit: &Permit,
+    server: &Server,
+    known: Option<&Facts>,
+) -> Result<Option<Facts>, UpstreamFault> {
+    let discovered = discover(ports, permit, server).await?;
+    Ok(discovered.map(|facts| Facts {
+        legacy: known.and_then(|known| known.legacy.clone()),
+        legacy_asked: known.is_some_and(|known| known.legacy_asked),
+        ..facts
+    }))
+}
+
+/// Whether a failed handshake says that the server does not speak this era, rather than nothing at all.
+fn is_settled(fault: &UpstreamFault) -> bool {
+    matches!(
+        fault,
+        UpstreamFault::NoCommonRevision
+            | UpstreamFault::BadAnswer(_)
+            | UpstreamFault::Status(400..=499)
+    )
 }
 
 /// Asks a modern server whether it also answers `initialize`, so that a legacy client can be asked things through it.
@@ -185,9 +264,13 @@ pub async fn ask_legacy<P: Ports>(
     let permit = permit_sync(&server.id);
     let mut asked = (**snapshot).clone();
     asked.facts.legacy_asked = true;
-    if let Ok((opened, _)) = session::open(ports, &permit, server, &ClientFacts::portal()).await {
-        asked.facts.legacy = Some(opened.revision.as_str().to_owned());
-        end_soon(ports, server, opened);
+    match session::open(ports, &permit, server, &ClientFacts::portal()).await {
+        Ok((opened, _)) => {
+            asked.facts.legacy = Some(opened.revision.as_str().to_owned());
+            end_soon(ports, server, opened);
+        }
+        Err(fault) if is_settled(&fault) => {}
+        Err(_) => return snapshot.clone(),
     }
     let asked = Rc::new(asked);
     ports.store_snapshot(asked.clone()).await;
@@ -314,6 +397,14 @@ fn capabilities(
     }
 }
 
+fn is_method_not_found(answered: &Answered) -> bool {
+    let Some(Answer::Error(error)) = &answered.answer else {
+        return false;
+    };
+    let error: serde_json::Value = serde_json::from_str(error).unwrap_or_default();
+    error.get("code") == Some(&METHOD_NOT_FOUND.into())
+}
+
 /// One page of a listing.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -364,8 +455,8 @@ async fn lists<P: Ports>(
                 Era::Legacy => legacy_request(server, session, body),
             };
             let answered = rpc::ask(ports, permit, server, request).await?;
-            // A server without a kind of thing answers with an error: method not found, as a rule.
-            if matches!(answered.answer, Some(Answer::Error(_))) {
+            // A server without a kind of thing has no such method. Any other error is no empty listing.
+            if page_index == 0 && is_method_not_found(&answered) {
                 break;
             }
             let result = answered.into_result()?;

@@ -101,7 +101,8 @@ pub(super) fn host_fault(host: &str) -> Option<&'static str> {
 
 /// An e-mail address in lower case, which is how addresses are compared.
 pub(super) fn email(text: &str) -> Option<String> {
-    let lower = text.to_lowercase();
+    // As identity does it: folding other letters would let one address pass for another.
+    let lower = text.to_ascii_lowercase();
     let (local, domain) = lower.rsplit_once('@')?;
     let strange =
         |letter: char| letter.is_whitespace() || letter.is_control() || "@,;<>".contains(letter);

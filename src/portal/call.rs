@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::caller::{Caller, Deed, Ending};
 use super::ports::{BodyKind, Original, Ports, UpstreamBody, UpstreamReply, UpstreamSession};
 use super::reply::{Reply, ReplyBody};
-use super::stream::{self, Finisher};
+use super::stream::{self, Finisher, Keeper};
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::{self, Named, Target};
@@ -41,10 +41,11 @@ pub async fn call<P: Ports>(
     match steps(ports, caller, method, request, &mut deed).await {
         Ok(reply) => Ok(reply),
         Err((error, recorded)) => {
-            if !recorded {
-                record_failure(ports, caller, &deed, &error).await;
+            ports.note_in_flight(request.id.text, None);
+            if recorded {
+                return Err(error);
             }
-            Err(error)
+            Err(record_failure(ports, caller, &deed, error).await)
         }
     }
 }
@@ -93,6 +94,9 @@ async fn steps<P: Ports>(
         .facts
         .era_for(caller.era)
         .ok_or_else(|| unrecorded(failure(server, UpstreamFault::NoCommonRevision)))?;
+    if !method.exists_in(era) {
+        return Err(unrecorded(Rejection::SubscriptionAcrossEras));
+    }
     check_param_headers(caller, request, &target).map_err(unrecorded)?;
     let state =
         open_request_state(ports, caller, request, server, &target.name).map_err(unrecorded)?;
@@ -459,7 +463,13 @@ fn reply_status(era: Era, upstream: u16) -> u16 {
     }
 }
 
-async fn record_failure<P: Ports>(ports: &P, caller: &Caller, deed: &Deed, error: &PortalError) {
+/// Records an error and returns what the caller is told: where a write was made and its end could not be recorded, that.
+async fn record_failure<P: Ports>(
+    ports: &P,
+    caller: &Caller,
+    deed: &Deed,
+    error: PortalError,
+) -> PortalError {
     let (kind, status) = match error {
         PortalError::Upstream(_) => (Kind::Outcome, Status::UpstreamFailed),
         PortalError::Rejected(_) | PortalError::Internal(_) => (Kind::Refusal, Status::Refused),
@@ -472,7 +482,16 @@ async fn record_failure<P: Ports>(ports: &P, caller: &Caller, deed: &Deed, error
     };
     let event = caller.event(ports, deed, ending);
     let must_be_durable = kind == Kind::Outcome && deed.is_write;
-    if !must_be_durable || ports.append(vec![event.clone()]).await.is_err() {
+    if !must_be_durable {
         ports.queue(event);
+        return error;
+    }
+    let keeper = Keeper::new(ports, event.clone());
+    match ports.append(vec![event]).await {
+        Ok(()) => {
+            keeper.let_go();
+            error
+        }
+        Err(_) => Internal::OutcomeUnrecorded.into(),
     }
 }

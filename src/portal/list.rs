@@ -11,7 +11,7 @@ use crate::catalog::listing::{Part, merge};
 use crate::catalog::snapshot::Listing;
 use crate::catalog::sync;
 use crate::config::PortalServer;
-use crate::error::{PortalError, Rejection, UpstreamFailure, UpstreamFault};
+use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault};
 use crate::limits::{LISTING_TTL_MS, PAGE_ITEMS_MAX};
 use crate::mcp::json::escape_into;
 use crate::mcp::{Era, Request, reply};
@@ -63,6 +63,11 @@ pub async fn list<P: Ports>(
         method: listing.method().to_owned(),
         ..Deed::default()
     };
+    if !ports.has_room() {
+        let error = PortalError::from(Internal::AuditAway);
+        caller.refuse(ports, &deed, error.label());
+        return Err(error);
+    }
     let offset = match offset(ports, caller, listing, request) {
         Ok(offset) => offset,
         Err(error) => {

@@ -204,6 +204,7 @@ pub async fn listen<P: Ports>(
         pending: vec![Outgoing::Message(acknowledged.to_string().into_bytes())],
         began_ms: ports.now_ms(),
         spoke_ms: ports.now_ms(),
+        looked_ms: ports.now_ms(),
         has_ended: false,
     };
     let events = futures::stream::unfold(listener, |mut listener| async move {
@@ -366,6 +367,7 @@ struct Listener<P: Ports> {
     pending: Vec<Outgoing>,
     began_ms: u64,
     spoke_ms: u64,
+    looked_ms: u64,
     has_ended: bool,
 }
 
@@ -379,8 +381,13 @@ impl<P: Ports> Listener<P> {
             if self.has_ended {
                 return None;
             }
-            let pushed = {
-                let tick = std::pin::pin!(self.ports.sleep_ms(EPOCH_AGE_MAX_MS));
+            // On its own timer, however much is pushed.
+            let since_ms = self.ports.now_ms().saturating_sub(self.looked_ms);
+            let left_ms = EPOCH_AGE_MAX_MS.saturating_sub(since_ms);
+            let pushed = if left_ms == 0 {
+                None
+            } else {
+                let tick = std::pin::pin!(self.ports.sleep_ms(left_ms));
                 if self.sources.is_empty() {
                     tick.await;
                     None
@@ -399,6 +406,10 @@ impl<P: Ports> Listener<P> {
     }
 
     async fn pass_on(&mut self, server: &str, pushed: Pushed) {
+        let place = self.caller.portal.server(server);
+        if place.is_none_or(|place| !place.server.enabled) {
+            return;
+        }
         match pushed {
             Pushed::Changed(method) => {
                 self.ports.outdate(server).await;
@@ -421,6 +432,7 @@ impl<P: Ports> Listener<P> {
     /// Looks again at the rules and the listings, and keeps the connection open.
     async fn tick(&mut self) {
         let now_ms = self.ports.now_ms();
+        self.looked_ms = now_ms;
         if !self.may_go_on(now_ms).await {
             self.end();
             return;

@@ -7,6 +7,7 @@ use super::caller::{Caller, Deed};
 use super::ports::{Ports, UpstreamSession};
 use crate::config::PortalServer;
 use crate::error::{PortalError, Rejection};
+use crate::limits::CLIENT_EVENT_BYTES_MAX;
 use crate::mcp::json::{Raw, escape_into, splice};
 use crate::mcp::message::{Notification, Response};
 use crate::mcp::reply::Glance;
@@ -56,6 +57,9 @@ pub async fn from_server<P: Ports>(ports: &P, server: &str, message: &[u8]) -> O
             cancelled_for_client(ports, server, message)
         }
         (Direction::Notification, name) => {
+            if message.len() > CLIENT_EVENT_BYTES_MAX {
+                return None;
+            }
             if name.is_some_and(|name| name.ends_with("/list_changed")) {
                 ports.outdate(server).await;
             }
@@ -104,7 +108,7 @@ pub async fn notified<P: Ports>(ports: &P, caller: &Rc<Caller>, notification: &N
                 return;
             };
             let named = serde_json::from_str::<String>(token.text).unwrap_or_default();
-            if let Some((server, own)) = named.split_once(':') {
+            if let Some((server, own)) = named.split_once(':').filter(|(_, own)| is_token(own)) {
                 let body = splice(
                     notification.body,
                     &[(token.start..token.end, own.as_bytes())],
@@ -146,7 +150,10 @@ fn route<'c, P: Ports>(
     caller: &'c Caller,
     server: &str,
 ) -> Option<(&'c PortalServer, Permit, UpstreamSession)> {
-    let place = caller.portal.server(server)?;
+    let place = caller
+        .portal
+        .server(server)
+        .filter(|place| place.server.enabled)?;
     let permit = decide(&caller.admission, &caller.portal, place, Ask::Read).ok()?;
     let session = ports.upstream_session(&caller.principal.subject, server)?;
     Some((place, permit, session))
@@ -164,6 +171,12 @@ async fn deliver<P: Ports>(ports: &P, caller: &Rc<Caller>, server: &str, body: V
             )
             .await;
     }
+}
+
+/// Whether a text is one JSON string or number and nothing more: it is put into a message as it is.
+fn is_token(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(text)
+        .is_ok_and(|token| token.is_string() || token.is_number())
 }
 
 fn progress_token(message: &[u8]) -> Option<Raw<'_>> {

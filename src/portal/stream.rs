@@ -3,6 +3,7 @@
 //! Messages pass in the order they came. The answer is recorded before it is passed on where the call could change
 //! something, and soon after otherwise.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -11,14 +12,14 @@ use futures::future::{Either, select};
 
 use super::call::state_binding;
 use super::caller::{Caller, Deed, Ending};
-use super::ports::{BodyKind, Original, Ports, UpstreamBody as _, UpstreamSession};
+use super::ports::{AuditSink, BodyKind, Original, Ports, UpstreamBody as _, UpstreamSession};
 use super::reply::{Outgoing, Reply};
 use crate::audit::{Kind, Status};
 use crate::config::Server;
 use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault, to_wire};
 use crate::limits::{CLIENT_EVENT_BYTES_MAX, UPSTREAM_EVENT_BYTES_MAX};
 use crate::mcp::event_stream::{Event, EventReader};
-use crate::mcp::json::{escape_into, splice};
+use crate::mcp::json::{Raw, escape_into, splice};
 use crate::mcp::reply::{Direction, Glance};
 use crate::mcp::{Era, Method, reply as wire_reply};
 use crate::policy::Permit;
@@ -80,7 +81,7 @@ impl<P: Ports> Finisher<P> {
         if glance.error.is_some() {
             if glance
                 .id
-                .is_some_and(|id| id.text != self.request_id && id.text != "null")
+                .is_some_and(|id| !self.is_own(id) && id.text != "null")
             {
                 return Err("an answer to something else");
             }
@@ -103,7 +104,7 @@ impl<P: Ports> Finisher<P> {
         if status >= 400 {
             return Err("a result under an error status");
         }
-        if glance.id.is_none_or(|id| id.text != self.request_id) {
+        if glance.id.is_none_or(|id| !self.is_own(id)) {
             return Err("an answer to something else");
         }
         if glance.is_task() {
@@ -128,6 +129,13 @@ impl<P: Ports> Finisher<P> {
     fn error_with_id(&self, error: &str) -> Vec<u8> {
         let id = &self.request_id;
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}").into_bytes()
+    }
+
+    /// Whether an id is the request's, however it is spelled.
+    fn is_own(&self, id: Raw<'_>) -> bool {
+        let text = |json: &str| serde_json::from_str::<String>(json).ok();
+        id.text == self.request_id
+            || text(id.text).is_some_and(|id| text(&self.request_id) == Some(id))
     }
 
     /// The server asks for input: its state leaves sealed. Across eras nobody can be asked yet.
@@ -175,9 +183,12 @@ impl<P: Ports> Finisher<P> {
         if self.caller.era == Era::Legacy {
             return None;
         }
-        let needs_cache_hints =
-            self.method == Method::ResourcesRead && !(glance.has_ttl && glance.has_cache_scope);
-        let supplement = result_supplement(glance.result_type.is_some(), needs_cache_hints);
+        let is_cacheable = self.method == Method::ResourcesRead;
+        let supplement = result_supplement(
+            glance.result_type.is_none(),
+            is_cacheable && !glance.has_ttl,
+            is_cacheable && !glance.has_cache_scope,
+        );
         if supplement.is_empty() {
             return None;
         }
@@ -185,7 +196,7 @@ impl<P: Ports> Finisher<P> {
         let inside = result.text.strip_prefix('{')?;
         let is_empty = inside.trim_start().starts_with('}');
         let insertion = if is_empty {
-            supplement.into_owned()
+            supplement
         } else {
             format!("{supplement},")
         };
@@ -231,11 +242,13 @@ impl<P: Ports> Finisher<P> {
             self.ports.queue(event);
             return Ok(());
         }
-        let kept = event.clone();
-        self.ports.append(vec![event]).await.map_err(|_| {
-            self.ports.queue(kept);
-            PortalError::from(Internal::OutcomeUnrecorded)
-        })
+        let keeper = Keeper::new(&self.ports, event.clone());
+        self.ports
+            .append(vec![event])
+            .await
+            .map_err(|_| PortalError::from(Internal::OutcomeUnrecorded))?;
+        keeper.let_go();
+        Ok(())
     }
 
     fn failure(&self, fault: UpstreamFault) -> PortalError {
@@ -256,25 +269,57 @@ impl<P: Ports> Finisher<P> {
     }
 }
 
+/// Queues a row that was not stored for certain, also where nobody waits for that any more. The ledger keeps one row of
+/// an id.
+pub(super) struct Keeper<'p, P: AuditSink> {
+    ports: &'p P,
+    event: Option<crate::audit::Event>,
+}
+
+impl<'p, P: AuditSink> Keeper<'p, P> {
+    pub(super) fn new(ports: &'p P, event: crate::audit::Event) -> Self {
+        let event = Some(event);
+        Self { ports, event }
+    }
+
+    pub(super) fn let_go(mut self) {
+        self.event = None;
+    }
+}
+
+impl<P: AuditSink> Drop for Keeper<'_, P> {
+    fn drop(&mut self) {
+        if let Some(event) = self.event.take() {
+            self.ports.queue(event);
+        }
+    }
+}
+
 /// Answers from an event stream: as JSON where the answer is the first message, else as a stream.
 pub(super) async fn answer<P: Ports>(
     finisher: Finisher<P>,
     body: P::Body,
 ) -> Result<Reply<Original<P>>, (PortalError, bool)> {
     let ports = finisher.ports.clone();
+    let is_stream = Rc::new(Cell::new(false));
     // The stream owns the read that is under way, so giving up waiting for it loses nothing.
-    let mut messages =
-        futures::stream::unfold(Relay::new(finisher, body), |mut relay| async move {
+    let mut messages = futures::stream::unfold(
+        Relay::new(finisher, body, is_stream.clone()),
+        |mut relay| async move {
             let message = relay.next().await?;
             let is_last = relay.is_finished && relay.ready.is_empty();
             Some(((message, is_last), relay))
-        })
-        .boxed_local();
+        },
+    )
+    .boxed_local();
     let first = {
         let alarm = std::pin::pin!(ports.sleep_ms(FIRST_MESSAGE_MS));
         match select(messages.next(), alarm).await {
             Either::Left((first, _)) => first,
-            Either::Right(_) => None,
+            Either::Right(_) => {
+                is_stream.set(true);
+                None
+            }
         }
     };
     if let Some((Outgoing::Message(message), true)) = first {
@@ -297,10 +342,13 @@ struct Relay<P: Ports> {
     last_event_id: Option<String>,
     pause_ms: u64,
     resumptions: u32,
+    is_unreadable: bool,
+    /// What is passed on from here on is an event.
+    is_stream: Rc<Cell<bool>>,
 }
 
 impl<P: Ports> Relay<P> {
-    fn new(finisher: Finisher<P>, body: P::Body) -> Self {
+    fn new(finisher: Finisher<P>, body: P::Body, is_stream: Rc<Cell<bool>>) -> Self {
         Self {
             finisher,
             body,
@@ -311,6 +359,8 @@ impl<P: Ports> Relay<P> {
             last_event_id: None,
             pause_ms: RESUMPTION_PAUSE_MS,
             resumptions: 0,
+            is_unreadable: false,
+            is_stream,
         }
     }
 
@@ -318,6 +368,7 @@ impl<P: Ports> Relay<P> {
     async fn next(&mut self) -> Option<Outgoing> {
         loop {
             if let Some(message) = self.ready.pop_front() {
+                self.is_stream.set(true);
                 return Some(message);
             }
             if self.is_finished {
@@ -327,13 +378,15 @@ impl<P: Ports> Relay<P> {
                 self.take(event).await;
                 continue;
             }
+            if self.is_unreadable {
+                self.fail(UpstreamFault::BadAnswer("unreadable event stream"))
+                    .await;
+                continue;
+            }
             match self.body.chunk().await {
                 Some(Ok(chunk)) => {
                     self.bytes = self.bytes.saturating_add(chunk.len());
-                    if self.reader.push(&chunk).is_err() {
-                        self.fail(UpstreamFault::BadAnswer("unreadable event stream"))
-                            .await;
-                    }
+                    self.is_unreadable = self.reader.push(&chunk).is_err();
                 }
                 Some(Err(fault)) => self.broken(fault).await,
                 None => self.broken(UpstreamFault::Cut).await,
@@ -343,7 +396,8 @@ impl<P: Ports> Relay<P> {
 
     async fn take(&mut self, event: Event) {
         if let Some(id) = event.id {
-            self.last_event_id = Some(id);
+            // An empty one takes back those before it.
+            self.last_event_id = Some(id).filter(|id| !id.is_empty());
         }
         if let Some(retry_ms) = event.retry_ms {
             self.pause_ms = retry_ms.min(RESUMPTION_PAUSE_MS_MAX);
@@ -368,6 +422,10 @@ impl<P: Ports> Relay<P> {
     }
 
     async fn finish(&mut self, finished: Finished, data: Vec<u8>) {
+        let bytes = finished.changed.as_ref().map_or(data.len(), Vec::len);
+        if self.is_stream.get() && bytes > CLIENT_EVENT_BYTES_MAX {
+            return self.fail(UpstreamFault::TooLarge).await;
+        }
         self.is_finished = true;
         let message = match self.finisher.finish(finished, self.bytes).await {
             Ok(changed) => changed.unwrap_or(data),
@@ -504,6 +562,7 @@ impl<P: Ports> Drop for Relay<P> {
             return;
         }
         let finisher = &self.finisher;
+        finisher.ports.note_in_flight(&finisher.request_id, None);
         let ending = Ending {
             kind: Kind::Outcome,
             status: Status::Cancelled,

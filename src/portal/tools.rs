@@ -291,6 +291,9 @@ async fn switch<P: Ports>(
         );
         return Ok(Answer::text(caller, &text, None, true));
     }
+    if wanted.is_empty() {
+        return Ok(Answer::text(caller, "Nothing was changed.", None, false));
+    }
     for (server, off) in wanted {
         ports
             .toggle(&caller.grant(), server, *off)
@@ -385,15 +388,19 @@ fn chosen_by_form<P: Ports>(
         .input_responses
         .and_then(|raw| serde_json::from_str(raw.text).ok())
         .unwrap_or_default();
+    // Whoever declines has answered, too.
+    if answers
+        .pointer("/servers/action")
+        .is_some_and(|action| action != "accept")
+    {
+        return Ok(Some(Vec::new()));
+    }
     let Some(content) = answers
         .pointer("/servers/content")
         .and_then(Value::as_object)
     else {
         return Ok(None);
     };
-    if answers.pointer("/servers/action") != Some(&json!("accept")) {
-        return Ok(None);
-    }
     Ok(Some(
         content
             .iter()

@@ -1,6 +1,5 @@
 //! The message a server receives for a client's message: changed in place within an era, rebuilt across eras.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::mcp::json::{escape_into, splice};
@@ -228,15 +227,17 @@ impl Members<'_> {
 /// Adds what a modern client requires of a result and a legacy server does not send (MCP 2026-07-28, schema `Result`
 /// and `CacheableResult`). Returns the members to insert after the result's opening brace.
 #[must_use]
-pub fn result_supplement(has_result_type: bool, needs_cache_hints: bool) -> Cow<'static, str> {
-    match (has_result_type, needs_cache_hints) {
-        (true, false) => "".into(),
-        (false, false) => "\"resultType\":\"complete\"".into(),
-        (true, true) => "\"ttlMs\":0,\"cacheScope\":\"private\"".into(),
-        (false, true) => {
-            "\"resultType\":\"complete\",\"ttlMs\":0,\"cacheScope\":\"private\"".into()
-        }
-    }
+pub fn result_supplement(needs_type: bool, needs_ttl: bool, needs_scope: bool) -> String {
+    let members = [
+        (needs_type, "\"resultType\":\"complete\""),
+        (needs_ttl, "\"ttlMs\":0"),
+        (needs_scope, "\"cacheScope\":\"private\""),
+    ];
+    let needed = members.into_iter().filter(|(needed, _)| *needed);
+    needed
+        .map(|(_, member)| member)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 #[cfg(test)]

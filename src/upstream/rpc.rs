@@ -86,15 +86,14 @@ fn answer_in(message: &[u8]) -> Option<Answer> {
 async fn final_message<B: UpstreamBody>(mut body: B) -> Result<Vec<u8>, UpstreamFault> {
     let mut reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
     while let Some(chunk) = body.chunk().await {
-        reader
-            .push(&chunk?)
-            .map_err(|_| UpstreamFault::BadAnswer("unreadable event stream"))?;
+        let pushed = reader.push(&chunk?);
         while let Some(event) = reader.next_event() {
             let data = event.data.into_bytes();
             if Glance::at(&data).is_ok_and(|glance| glance.direction() == Some(Direction::Answer)) {
                 return Ok(data);
             }
         }
+        pushed.map_err(|_| UpstreamFault::BadAnswer("unreadable event stream"))?;
     }
     Err(UpstreamFault::Cut)
 }

@@ -108,7 +108,7 @@ fn fills_in_what_is_left_out() {
     );
     assert_eq!(
         (wiki.timeout_ms, wiki.enabled, &wiki.auth),
-        (30_000, true, &Auth::None)
+        (60_000, true, &Auth::None)
     );
     assert_eq!(
         wiki.target,
