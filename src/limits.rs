@@ -42,6 +42,10 @@ pub const SNAPSHOT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Requests to upstreams in flight at once for one client request: production allows six open connections.
 pub const FAN_OUT_MAX: usize = 6;
 
+/// A call whose server keeps its stream alive ends after this many of the server's time-outs: a time-out bounds
+/// silence, this bounds everything.
+pub const CALL_TIMEOUTS_MAX: u64 = 10;
+
 /// Time one request may spend on fetching listings that are missing.
 pub const SYNC_DEADLINE_MS: u64 = 10_000;
 

@@ -18,9 +18,12 @@ use crate::mcp::{Era, Revision};
 use crate::policy::{Permit, permit_sync};
 use crate::portal::ports::{ClientFacts, Ports, UpstreamSession};
 use crate::upstream::body::own_request;
-use crate::upstream::rpc::{self, Answer, Answered};
+use crate::upstream::rpc::{self, Answer, Answered, Question};
 use crate::upstream::session::{self, Initialized};
 use crate::upstream::{legacy_request, modern_request};
+
+const DISCOVER_ID: &str = "portcullis-discover";
+const LIST_ID: &str = "portcullis-list";
 
 /// One server's snapshot, or why there is none.
 pub type Found = Result<Rc<Snapshot>, UpstreamFault>;
@@ -206,7 +209,7 @@ async fn fetch<P: Ports>(
         if server.era == EraChoice::Modern {
             return Err(UpstreamFault::NoCommonRevision);
         }
-        match session::open(ports, &permit, server, &ClientFacts::portal()).await {
+        match session::open(ports, &permit, server, &ClientFacts::capable()).await {
             Ok((opened, initialized)) => {
                 facts = legacy_facts(&opened, initialized);
                 session = Some(opened);
@@ -341,9 +344,13 @@ async fn ask_discover<P: Ports>(
     permit: &Permit,
     server: &Server,
 ) -> Result<Answered, UpstreamFault> {
-    let body = own_request("portcullis-discover", "server/discover", "", Era::Modern);
+    let body = own_request(DISCOVER_ID, "server/discover", "", Era::Modern);
     let request = modern_request(server, "server/discover", None, Vec::new(), body);
-    rpc::ask(ports, permit, server, request).await
+    let question = Question {
+        id: DISCOVER_ID,
+        request,
+    };
+    rpc::ask(ports, permit, server, question).await
 }
 
 /// A server may refuse a revision and name it as supported in one breath; it is then asked once more (MCP 2026-07-28,
@@ -449,12 +456,16 @@ async fn lists<P: Ports>(
             let members = cursor.as_ref().map_or_else(String::new, |cursor| {
                 format!("\"cursor\":{}", serde_json::Value::String(cursor.clone()))
             });
-            let body = own_request("portcullis-list", listing.method(), &members, era);
+            let body = own_request(LIST_ID, listing.method(), &members, era);
             let request = match era {
                 Era::Modern => modern_request(server, listing.method(), None, Vec::new(), body),
                 Era::Legacy => legacy_request(server, session, body),
             };
-            let answered = rpc::ask(ports, permit, server, request).await?;
+            let question = Question {
+                id: LIST_ID,
+                request,
+            };
+            let answered = rpc::ask(ports, permit, server, question).await?;
             // A server without a kind of thing has no such method. Any other error is no empty listing.
             if page_index == 0 && is_method_not_found(&answered) {
                 break;

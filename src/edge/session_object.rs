@@ -23,8 +23,8 @@ use crate::mcp::message::BadMessage;
 use crate::mcp::{Era, Message, Revision, reply as wire_reply};
 use crate::policy::admit;
 use crate::portal::caller::Deed;
-use crate::portal::listen::{Watch, change_method, still_admitted};
-use crate::portal::ports::{AuditSink as _, Background as _, Clock as _, Original, Random as _};
+use crate::portal::listen::{Pushes, Watch, change_method, still_admitted};
+use crate::portal::ports::{AuditSink as _, Background as _, Original, Random as _};
 use crate::portal::{Caller, Outgoing, Reply, ReplyBody, handle};
 
 /// The header in which the worker tells the object who calls. Nobody else can reach the object.
@@ -412,14 +412,30 @@ impl SessionObject {
         ports.spawn(Box::pin(async move {
             let mut caller = caller;
             let mut watch = Watch::begin(&task_ports, &caller).await;
-            let mut quiet_ms = 0_u64;
+            let mut pushes = Pushes::begin(&task_ports, &caller).await;
+            let mut looked_ms = now_ms();
+            let mut spoke_ms = looked_ms;
+            let tell = |method: &str| {
+                let message = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}");
+                memory.streams.send(&memory.rows, STANDALONE, &message);
+            };
             loop {
-                task_ports.sleep_ms(EPOCH_AGE_MAX_MS).await;
-                quiet_ms = quiet_ms.saturating_add(EPOCH_AGE_MAX_MS);
+                let since_ms = now_ms().saturating_sub(looked_ms);
+                let wait_ms = EPOCH_AGE_MAX_MS.saturating_sub(since_ms);
+                if let Some(method) = pushes.next(&task_ports, wait_ms).await {
+                    watch.forget();
+                    tell(method);
+                    spoke_ms = now_ms();
+                }
+                let now = now_ms();
+                if now.saturating_sub(looked_ms) < EPOCH_AGE_MAX_MS {
+                    continue;
+                }
+                looked_ms = now;
                 if !memory.streams.is_connected(STANDALONE) {
                     break;
                 }
-                match still_admitted(&task_ports, &caller, now_ms()).await {
+                match still_admitted(&task_ports, &caller, now).await {
                     Some(still) => caller = still,
                     None => {
                         memory.streams.end_all();
@@ -427,15 +443,11 @@ impl SessionObject {
                     }
                 }
                 for listing in watch.changed(&task_ports, &caller).await {
-                    let message = format!(
-                        "{{\"jsonrpc\":\"2.0\",\"method\":\"{}\"}}",
-                        change_method(listing)
-                    );
-                    memory.streams.send(&memory.rows, STANDALONE, &message);
-                    quiet_ms = 0;
+                    tell(change_method(listing));
+                    spoke_ms = now;
                 }
-                if quiet_ms >= KEEP_ALIVE_MS {
-                    quiet_ms = 0;
+                if now.saturating_sub(spoke_ms) >= KEEP_ALIVE_MS {
+                    spoke_ms = now;
                     memory.streams.keep_alive(STANDALONE);
                 }
             }

@@ -102,11 +102,14 @@ async fn steps<P: Ports>(
         open_request_state(ports, caller, request, server, &target.name).map_err(unrecorded)?;
 
     // (7) What goes out.
+    let own_id = (era == Era::Legacy && ports.client().is_none())
+        .then(|| format!("\"{}\"", caller.request_id));
     let change = Rewrite {
         from: caller.era,
         to: era,
         name: names_something(method).then_some(target.name.as_str()),
         request_state: state.as_deref(),
+        own_id: own_id.as_deref(),
     };
     let body = rewrite(request, change);
 
@@ -147,6 +150,12 @@ async fn steps<P: Ports>(
         server_era: era,
         session,
         request_id: request.id.text.to_owned(),
+        sent_id: own_id.unwrap_or_else(|| request.id.text.to_owned()),
+        progress_token: request
+            .params
+            .meta
+            .progress_token
+            .map(|token| token.text.to_owned()),
         method,
         permit: Rc::new(permit),
     };
@@ -239,11 +248,16 @@ fn permit(
     target: &Target,
     deed: &mut Deed,
 ) -> Result<Permit, PortalError> {
+    let name = || {
+        let name = request.params.name.as_ref();
+        name.map(|name| name.value.to_string()).unwrap_or_default()
+    };
     let ask = match (method, target.tool()) {
         (Method::ToolsCall, Some(tool)) => Ask::Tool {
             name: &target.name,
             read_only: tool.read_only,
         },
+        (Method::ToolsCall, None) => return Err(Rejection::UnknownTool(name()).into()),
         _ => Ask::Read,
     };
     match decide(&caller.admission, &caller.portal, place, ask) {
@@ -254,13 +268,7 @@ fn permit(
         }
         Err(denial) => {
             deed.rule = Some(denial.rule);
-            let name = request
-                .params
-                .name
-                .as_ref()
-                .map(|name| name.value.to_string())
-                .unwrap_or_default();
-            Err(Rejection::UnknownTool(name).into())
+            Err(Rejection::UnknownTool(name()).into())
         }
     }
 }

@@ -148,6 +148,42 @@ async fn digests<P: Ports>(ports: &P, caller: &Caller) -> [u64; 4] {
     })
 }
 
+/// The changes of listings that modern servers push, for a client that listens in a legacy session.
+pub struct Pushes {
+    sources: Sources,
+}
+
+impl Pushes {
+    /// Opens the servers' streams.
+    pub async fn begin<P: Ports>(ports: &P, caller: &Rc<Caller>) -> Self {
+        let mut filter = Filter {
+            tools: true,
+            prompts: true,
+            resources: true,
+            uris: Vec::new(),
+        };
+        Self {
+            sources: sources(ports, caller, &mut filter).await,
+        }
+    }
+
+    /// Waits for the next change, at most so long: the notification's method, once the listing is marked as outdated.
+    pub async fn next<P: Ports>(&mut self, ports: &P, wait_ms: u64) -> Option<&'static str> {
+        let alarm = std::pin::pin!(ports.sleep_ms(wait_ms));
+        if self.sources.is_empty() {
+            alarm.await;
+            return None;
+        }
+        match select(self.sources.next(), alarm).await {
+            Either::Left((Some((server, Pushed::Changed(method))), _)) => {
+                ports.outdate(&server).await;
+                Some(method)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The notification that a listing changed.
 #[must_use]
 pub fn change_method(listing: Listing) -> &'static str {

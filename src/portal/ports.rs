@@ -171,6 +171,16 @@ pub struct ClientFacts {
 }
 
 impl ClientFacts {
+    /// The portal asking what a server has for whom ever: some servers list a tool only to clients that could be asked
+    /// what the tool will ask.
+    #[must_use]
+    pub fn capable() -> Self {
+        Self {
+            capabilities: "{\"elicitation\":{},\"roots\":{},\"sampling\":{}}".to_owned(),
+            ..Self::portal()
+        }
+    }
+
     /// The portal speaking for itself, or for a client that cannot be asked anything.
     #[must_use]
     pub fn portal() -> Self {

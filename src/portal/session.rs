@@ -185,7 +185,8 @@ fn progress_token(message: &[u8]) -> Option<Raw<'_>> {
     member(meta, "progressToken")
 }
 
-fn param<'m>(message: &'m [u8], name: &str) -> Option<Raw<'m>> {
+/// A member of a message's `params`.
+pub(super) fn param<'m>(message: &'m [u8], name: &str) -> Option<Raw<'m>> {
     member(Glance::at(message).ok()?.params?, name)
 }
 

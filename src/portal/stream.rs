@@ -9,15 +9,18 @@ use std::rc::Rc;
 
 use futures::StreamExt as _;
 use futures::future::{Either, select};
+use futures::stream::LocalBoxStream;
 
 use super::call::state_binding;
 use super::caller::{Caller, Deed, Ending};
-use super::ports::{AuditSink, BodyKind, Original, Ports, UpstreamBody as _, UpstreamSession};
+use super::ports::{AuditSink, BodyKind, Original, Ports, UpstreamBody, UpstreamSession};
 use super::reply::{Outgoing, Reply};
 use crate::audit::{Kind, Status};
 use crate::config::Server;
 use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault, to_wire};
-use crate::limits::{CLIENT_EVENT_BYTES_MAX, UPSTREAM_EVENT_BYTES_MAX};
+use crate::limits::{
+    CALL_TIMEOUTS_MAX, CLIENT_EVENT_BYTES_MAX, KEEP_ALIVE_MS, UPSTREAM_EVENT_BYTES_MAX,
+};
 use crate::mcp::event_stream::{Event, EventReader};
 use crate::mcp::json::{Raw, escape_into, splice};
 use crate::mcp::reply::{Direction, Glance};
@@ -52,8 +55,12 @@ pub struct Finisher<P: Ports> {
     pub server_era: Era,
     /// The legacy session the call was made in.
     pub session: Option<UpstreamSession>,
-    /// The id of the request, as JSON text.
+    /// The id of the client's request, as JSON text.
     pub request_id: String,
+    /// The id under which the server knows it.
+    pub sent_id: String,
+    /// The client's progress token, as JSON text.
+    pub progress_token: Option<String>,
     /// The method.
     pub method: Method,
     /// The permit of the call, for what belongs to it: taking its stream up again, answering for an absent client.
@@ -74,6 +81,18 @@ impl<P: Ports> Finisher<P> {
     /// # Errors
     /// A word for what is wrong with it: it is no answer to this request.
     pub fn read(&self, message: &[u8], status: u16) -> Result<Finished, &'static str> {
+        let id = Glance::at(message).ok().and_then(|glance| glance.id);
+        let Some(id) = id.filter(|id| self.sent_id != self.request_id && self.is_own(*id)) else {
+            return self.judge(message, status);
+        };
+        let renamed = splice(message, &[(id.start..id.end, self.request_id.as_bytes())]);
+        let mut finished = self.judge(&renamed, status)?;
+        finished.changed.get_or_insert(renamed);
+        Ok(finished)
+    }
+
+    /// Judges an answer that names the client's request.
+    fn judge(&self, message: &[u8], status: u16) -> Result<Finished, &'static str> {
         let glance = Glance::at(message).map_err(|_| "not JSON")?;
         if glance.direction() != Some(Direction::Answer) {
             return Err("no answer");
@@ -134,8 +153,9 @@ impl<P: Ports> Finisher<P> {
     /// Whether an id is the request's, however it is spelled.
     fn is_own(&self, id: Raw<'_>) -> bool {
         let text = |json: &str| serde_json::from_str::<String>(json).ok();
-        id.text == self.request_id
-            || text(id.text).is_some_and(|id| text(&self.request_id) == Some(id))
+        [&self.sent_id, &self.request_id]
+            .into_iter()
+            .any(|own| id.text == own || text(id.text).is_some_and(|id| text(own) == Some(id)))
     }
 
     /// The server asks for input: its state leaves sealed. Across eras nobody can be asked yet.
@@ -331,10 +351,23 @@ pub(super) async fn answer<P: Ports>(
     Ok(Reply::events(events.boxed_local()))
 }
 
+/// A body as a stream that owns the read under way: giving up waiting for it loses nothing.
+fn chunks<B: UpstreamBody>(body: B) -> LocalBoxStream<'static, Result<Vec<u8>, UpstreamFault>> {
+    futures::stream::unfold(body, |mut body| async move {
+        let chunk = body.chunk().await?;
+        Some((chunk, body))
+    })
+    .boxed_local()
+}
+
 /// A stream on its way from a server to the client.
 struct Relay<P: Ports> {
     finisher: Finisher<P>,
-    body: P::Body,
+    /// Owns the read that is under way.
+    chunks: LocalBoxStream<'static, Result<Vec<u8>, UpstreamFault>>,
+    began_ms: u64,
+    /// When the call ends whatever the server still sends.
+    ends_ms: u64,
     reader: EventReader,
     ready: VecDeque<Outgoing>,
     is_finished: bool,
@@ -349,9 +382,13 @@ struct Relay<P: Ports> {
 
 impl<P: Ports> Relay<P> {
     fn new(finisher: Finisher<P>, body: P::Body, is_stream: Rc<Cell<bool>>) -> Self {
+        let began_ms = finisher.ports.now_ms();
+        let life_ms = u64::from(finisher.server.timeout_ms).saturating_mul(CALL_TIMEOUTS_MAX);
         Self {
             finisher,
-            body,
+            chunks: chunks(body),
+            began_ms,
+            ends_ms: began_ms.saturating_add(life_ms),
             reader: EventReader::new(UPSTREAM_EVENT_BYTES_MAX),
             ready: VecDeque::new(),
             is_finished: false,
@@ -383,13 +420,31 @@ impl<P: Ports> Relay<P> {
                     .await;
                 continue;
             }
-            match self.body.chunk().await {
-                Some(Ok(chunk)) => {
+            let ports = &self.finisher.ports;
+            let now_ms = ports.now_ms();
+            if now_ms >= self.ends_ms {
+                let life_ms = self.ends_ms.saturating_sub(self.began_ms);
+                self.fail(UpstreamFault::TimedOut(life_ms)).await;
+                continue;
+            }
+            let pause_ms = KEEP_ALIVE_MS.min(self.ends_ms.saturating_sub(now_ms));
+            let chunk = {
+                let alarm = std::pin::pin!(ports.sleep_ms(pause_ms));
+                match select(self.chunks.next(), alarm).await {
+                    Either::Left((chunk, _)) => Some(chunk),
+                    Either::Right(_) => None,
+                }
+            };
+            match chunk {
+                Some(Some(Ok(chunk))) => {
                     self.bytes = self.bytes.saturating_add(chunk.len());
                     self.is_unreadable = self.reader.push(&chunk).is_err();
                 }
-                Some(Err(fault)) => self.broken(fault).await,
-                None => self.broken(UpstreamFault::Cut).await,
+                Some(Some(Err(fault))) => self.broken(fault).await,
+                Some(None) => self.broken(UpstreamFault::Cut).await,
+                // Quiet: the connection is kept open, and a client that left is noticed.
+                None if self.is_stream.get() => return Some(Outgoing::KeepAlive),
+                None => {}
             }
         }
     }
@@ -455,6 +510,13 @@ impl<P: Ports> Relay<P> {
                     return;
                 }
             }
+            Some("notifications/progress") if finisher.sent_id != finisher.request_id => {
+                let Some(message) = self.with_clients_token(&data) else {
+                    return;
+                };
+                self.ready.push_back(Outgoing::Message(message));
+                return;
+            }
             // A modern client asks for log messages with each request, and this server cannot know.
             Some("notifications/message") if crosses && finisher.caller.era == Era::Modern => {
                 return;
@@ -474,6 +536,14 @@ impl<P: Ports> Relay<P> {
         self.ready.push_back(Outgoing::Message(data));
     }
 
+    /// Progress of this call under the client's own token; nothing where it is another call's.
+    fn with_clients_token(&self, data: &[u8]) -> Option<Vec<u8>> {
+        let token = super::session::param(data, "progressToken")?;
+        let own = self.finisher.progress_token.as_ref()?;
+        (token.text == self.finisher.sent_id)
+            .then(|| splice(data, &[(token.start..token.end, own.as_bytes())]))
+    }
+
     /// A legacy server asks the client something in the middle of a call.
     async fn request(&mut self, data: &[u8]) {
         let finisher = &self.finisher;
@@ -487,8 +557,51 @@ impl<P: Ports> Relay<P> {
         };
         match asked {
             Some(message) => self.ready.push_back(Outgoing::Message(message)),
-            None => self.decline(id.text),
+            None => {
+                self.decline(id.text);
+                if self.finisher.caller.era == Era::Modern {
+                    self.end_unasked().await;
+                }
+            }
         }
+    }
+
+    /// The call cannot go on without an answer that cannot be had across eras: it ends here, by name, and the server is
+    /// told.
+    async fn end_unasked(&mut self) {
+        self.is_finished = true;
+        self.tell_cancelled();
+        let error = PortalError::from(Rejection::InputAcrossEras);
+        let reason = Some(error.label().to_owned());
+        let recorded = self
+            .finisher
+            .record(Status::InputRequired, reason, self.bytes)
+            .await;
+        let error = recorded.err().unwrap_or(error);
+        self.ready
+            .push_back(Outgoing::Message(self.finisher.error_message(&error)));
+    }
+
+    /// Tells a legacy server that nobody waits for its answer any more.
+    fn tell_cancelled(&self) {
+        let finisher = &self.finisher;
+        let body = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
+            finisher.sent_id
+        );
+        let request = legacy_request(
+            &finisher.server,
+            finisher.session.as_ref(),
+            body.into_bytes(),
+        );
+        let (ports, permit, server) = (
+            finisher.ports.clone(),
+            finisher.permit.clone(),
+            finisher.server.clone(),
+        );
+        finisher.ports.spawn(Box::pin(async move {
+            let _ = ports.send(&permit, &server, request).await;
+        }));
     }
 
     /// Tells a server that there is nobody to ask, so that it does not wait.
@@ -530,7 +643,7 @@ impl<P: Ports> Relay<P> {
             .await
         {
             Ok(reply) if reply.status == 200 && reply.kind == BodyKind::Events => {
-                self.body = reply.body;
+                self.chunks = chunks(reply.body);
                 self.reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
             }
             Ok(_) => self.fail(fault).await,
@@ -575,23 +688,7 @@ impl<P: Ports> Drop for Relay<P> {
                 .event(&finisher.ports, &finisher.deed, ending),
         );
         if finisher.server_era == Era::Legacy {
-            let body = format!(
-                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
-                finisher.request_id
-            );
-            let request = legacy_request(
-                &finisher.server,
-                finisher.session.as_ref(),
-                body.into_bytes(),
-            );
-            let (ports, permit, server) = (
-                finisher.ports.clone(),
-                finisher.permit.clone(),
-                finisher.server.clone(),
-            );
-            finisher.ports.spawn(Box::pin(async move {
-                let _ = ports.send(&permit, &server, request).await;
-            }));
+            self.tell_cancelled();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::caller::{Caller, Deed, Ending};
@@ -102,7 +103,13 @@ pub async fn call<P: Ports>(
                 reason: None,
                 reply_bytes: result.len() as u64,
             };
-            ports.queue(caller.event(ports, &deed, ending));
+            let event = caller.event(ports, &deed, ending);
+            if deed.is_write {
+                let recorded = ports.append(vec![event]).await;
+                recorded.map_err(|_| Internal::OutcomeUnrecorded)?;
+            } else {
+                ports.queue(event);
+            }
             Ok(Reply::json(reply::result(request.id.text, &result)))
         }
         Err(error) => {
@@ -232,15 +239,7 @@ async fn toggle_several<P: Ports>(
     if let Some(chosen) = chosen_by_form(ports, caller, request)? {
         return switch(ports, caller, &chosen).await;
     }
-    let ids = |key: &str, off: bool| -> Vec<(String, bool)> {
-        let list = arguments.get(key).and_then(Value::as_array);
-        list.into_iter()
-            .flatten()
-            .filter_map(|id| Some((id.as_str()?.to_owned(), off)))
-            .collect()
-    };
-    let mut wanted = ids("enable", false);
-    wanted.extend(ids("disable", true));
+    let wanted = wanted(arguments)?;
     if !wanted.is_empty() {
         return switch(ports, caller, &wanted).await;
     }
@@ -268,6 +267,22 @@ async fn toggle_several<P: Ports>(
         .collect();
     answer.result = Answer::text(caller, &format!("{hint}{}", ids.join("\n")), None, false).result;
     Ok(answer)
+}
+
+/// `enable` and `disable`, each a list of ids, and nothing else.
+fn wanted(arguments: &Value) -> Result<Vec<(String, bool)>, PortalError> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Lists {
+        enable: Vec<String>,
+        disable: Vec<String>,
+    }
+    let lists: Lists = serde_json::from_value(arguments.clone()).map_err(|_| {
+        Rejection::BadParams("Invalid params: enable and disable are lists of server ids".into())
+    })?;
+    let on = lists.enable.into_iter().map(|id| (id, false));
+    let off = lists.disable.into_iter().map(|id| (id, true));
+    Ok(on.chain(off).collect())
 }
 
 async fn switch<P: Ports>(

@@ -21,9 +21,12 @@ pub struct Rewrite<'a> {
     pub name: Option<&'a str>,
     /// The server's own request state, opened.
     pub request_state: Option<&'a str>,
+    /// The id and progress token under which the server knows the request, as JSON text, where several clients share a
+    /// session with it and theirs could be the same.
+    pub own_id: Option<&'a str>,
 }
 
-/// Writes the message for the server. The id stays the client's own.
+/// Writes the message for the server. The id stays the client's own where nobody else's could be the same.
 #[must_use]
 pub fn rewrite(request: &Request<'_>, change: Rewrite<'_>) -> Vec<u8> {
     if change.from == change.to {
@@ -31,7 +34,7 @@ pub fn rewrite(request: &Request<'_>, change: Rewrite<'_>) -> Vec<u8> {
     }
     let mut out = Vec::with_capacity(request.body.len().saturating_add(256));
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    out.extend_from_slice(request.id.text.as_bytes());
+    out.extend_from_slice(change.own_id.unwrap_or(request.id.text).as_bytes());
     out.extend_from_slice(b",\"method\":");
     escape_into(&mut out, &request.method);
     out.extend_from_slice(b",\"params\":");
@@ -70,6 +73,12 @@ fn in_place(request: &Request<'_>, change: Rewrite<'_>) -> Vec<u8> {
             capabilities.start..capabilities.end,
             without_tasks(capabilities.text).into_bytes(),
         ));
+    }
+    if let Some(id) = change.own_id {
+        edits.push((request.id.start..request.id.end, id.as_bytes().to_vec()));
+        if let Some(token) = params.meta.progress_token {
+            edits.push((token.start..token.end, id.as_bytes().to_vec()));
+        }
     }
     if edits.is_empty() {
         return request.body.to_vec();
@@ -132,23 +141,23 @@ fn params_across(out: &mut Vec<u8>, params: &Params<'_>, change: Rewrite<'_>) {
         members.out.push(b'}');
     }
     members.key("_meta");
-    meta_across(members.out, &params.meta, change.to);
+    meta_across(members.out, &params.meta, change);
     out.push(b'}');
 }
 
 /// Progress and trace context cross; what only one era knows does not. Across eras nobody can be asked anything, so no
 /// capability is declared.
-fn meta_across(out: &mut Vec<u8>, meta: &Meta<'_>, to: Era) {
+fn meta_across(out: &mut Vec<u8>, meta: &Meta<'_>, change: Rewrite<'_>) {
     out.push(b'{');
     let mut members = Members {
         out,
         is_first: true,
     };
-    if to == Era::Modern {
+    if change.to == Era::Modern {
         modern_meta(&mut members, &ClientFacts::portal());
     }
     if let Some(token) = meta.progress_token {
-        members.raw("progressToken", token.text);
+        members.raw("progressToken", change.own_id.unwrap_or(token.text));
     }
     for (key, value) in &meta.others {
         members.raw(key, value.text);
@@ -262,6 +271,7 @@ mod tests {
             to: Era::Modern,
             name: Some("get"),
             request_state: Some("theirs"),
+            own_id: None,
         };
         let text = rewritten(MODERN, change);
         let expected = MODERN
@@ -281,6 +291,7 @@ mod tests {
             to: Era::Legacy,
             name: Some("get"),
             request_state: None,
+            own_id: None,
         };
         let value: Value = serde_json::from_str(&rewritten(MODERN, change)).unwrap();
         assert_eq!(
@@ -297,6 +308,7 @@ mod tests {
             to: Era::Modern,
             name: Some("p"),
             request_state: None,
+            own_id: None,
         };
         let value: Value = serde_json::from_str(&rewritten(body, change)).unwrap();
         assert_eq!(

@@ -4,7 +4,7 @@ use crate::config::Server;
 use crate::error::UpstreamFault;
 use crate::limits::{REPLY_BODY_BYTES_MAX, UPSTREAM_EVENT_BYTES_MAX};
 use crate::mcp::event_stream::EventReader;
-use crate::mcp::reply::{Direction, Glance};
+use crate::mcp::reply::{Direction, Glance, unquote};
 use crate::policy::Permit;
 use crate::portal::ports::{BodyKind, Outbound, UpstreamBody, UpstreamReply, Upstreams};
 
@@ -15,6 +15,14 @@ pub enum Answer {
     Result(String),
     /// `error`, as JSON text.
     Error(String),
+}
+
+/// A question, and the id under which it is asked.
+pub struct Question<'a> {
+    /// The id, plain text.
+    pub id: &'a str,
+    /// The request that carries it.
+    pub request: Outbound,
 }
 
 /// What came back.
@@ -40,8 +48,9 @@ pub async fn ask<U: Upstreams>(
     upstreams: &U,
     permit: &Permit,
     server: &Server,
-    request: Outbound,
+    question: Question<'_>,
 ) -> Result<Answered, UpstreamFault> {
+    let Question { id, request } = question;
     let reply = upstreams.send(permit, server, request).await?;
     let UpstreamReply {
         status,
@@ -51,11 +60,13 @@ pub async fn ask<U: Upstreams>(
         body,
     } = reply;
     let message = match kind {
-        BodyKind::Events => Some(final_message(body).await?),
+        BodyKind::Events => Some(final_message(body, id).await?),
         BodyKind::Json => Some(body.whole(REPLY_BODY_BYTES_MAX).await?.bytes),
         BodyKind::Other => None,
     };
-    let answer = message.as_deref().and_then(answer_in);
+    let answer = message
+        .as_deref()
+        .and_then(|message| answer_in(message, id));
     let text = if answer.is_none() {
         message.unwrap_or_default()
     } else {
@@ -70,8 +81,14 @@ pub async fn ask<U: Upstreams>(
     })
 }
 
-fn answer_in(message: &[u8]) -> Option<Answer> {
+fn answer_in(message: &[u8], id: &str) -> Option<Answer> {
     let glance = Glance::at(message).ok()?;
+    // An error that could not name its request is about this one: it is the only one in this exchange.
+    let names_it = glance.id.and_then(unquote) == Some(id);
+    let names_none = glance.id.is_none_or(|id| id.text == "null");
+    if !names_it && !(names_none && glance.error.is_some()) {
+        return None;
+    }
     glance
         .direction()
         .filter(|direction| *direction == Direction::Answer)?;
@@ -83,13 +100,13 @@ fn answer_in(message: &[u8]) -> Option<Answer> {
 }
 
 /// Reads an event stream up to its answer; notifications on the way concern nobody.
-async fn final_message<B: UpstreamBody>(mut body: B) -> Result<Vec<u8>, UpstreamFault> {
+async fn final_message<B: UpstreamBody>(mut body: B, id: &str) -> Result<Vec<u8>, UpstreamFault> {
     let mut reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
     while let Some(chunk) = body.chunk().await {
         let pushed = reader.push(&chunk?);
         while let Some(event) = reader.next_event() {
             let data = event.data.into_bytes();
-            if Glance::at(&data).is_ok_and(|glance| glance.direction() == Some(Direction::Answer)) {
+            if answer_in(&data, id).is_some() {
                 return Ok(data);
             }
         }

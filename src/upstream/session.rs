@@ -3,13 +3,16 @@
 use serde::Deserialize;
 
 use super::body::own_request;
-use super::rpc::{self, Answer};
+use super::rpc::{self, Answer, Question};
 use super::{legacy_end, legacy_request};
 use crate::config::Server;
 use crate::error::UpstreamFault;
 use crate::mcp::{Era, Revision};
 use crate::policy::Permit;
 use crate::portal::ports::{ClientFacts, Ports, UpstreamSession, Upstreams};
+
+const INITIALIZE_ID: &str = "portcullis-initialize";
+const LEVEL_ID: &str = "portcullis-level";
 
 /// What a server answers to `initialize`, as far as the portal reads it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -45,12 +48,15 @@ pub async fn open<U: Upstreams>(
         client.capabilities,
         client.info
     );
-    let body = own_request("portcullis-initialize", "initialize", &members, Era::Legacy);
+    let body = own_request(INITIALIZE_ID, "initialize", &members, Era::Legacy);
     let answered = rpc::ask(
         upstreams,
         permit,
         server,
-        legacy_request(server, None, body),
+        Question {
+            id: INITIALIZE_ID,
+            request: legacy_request(server, None, body),
+        },
     )
     .await?;
     let session_id = answered.session_id.clone();
@@ -111,17 +117,15 @@ pub async fn set_log_level<U: Upstreams>(
     level: &str,
 ) {
     let members = format!("\"level\":{}", serde_json::Value::String(level.to_owned()));
-    let body = own_request(
-        "portcullis-level",
-        "logging/setLevel",
-        &members,
-        Era::Legacy,
-    );
+    let body = own_request(LEVEL_ID, "logging/setLevel", &members, Era::Legacy);
     let _ = rpc::ask(
         upstreams,
         permit,
         server,
-        legacy_request(server, Some(session), body),
+        Question {
+            id: LEVEL_ID,
+            request: legacy_request(server, Some(session), body),
+        },
     )
     .await;
 }
