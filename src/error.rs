@@ -347,6 +347,7 @@ pub fn to_wire(error: &PortalError, era: Era) -> Wire {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one table, a row for each rejection")]
 fn rejected(rejection: &Rejection, era: Era) -> Wire {
     let modern = era == Era::Modern;
     match rejection {

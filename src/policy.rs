@@ -9,12 +9,16 @@ use std::collections::HashMap;
 use crate::config::{AccessAction, AccessRule, Portal, PortalServer, Selector, ToolDefault};
 use crate::identity::Principal;
 
+/// Can be made in this module only, and with it whatever holds one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Minted;
+
 /// Proof that an access rule of a portal lets a principal in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
     /// The rule, as `portals.main.access[0]`.
     pub rule: String,
-    _minted: (),
+    minted: Minted,
 }
 
 /// Proof that one kind of request may go to one server, for one principal, now.
@@ -71,6 +75,7 @@ impl Permit {
 ///
 /// # Errors
 /// A [`Denial`] that names the rule, or `default` where none matched.
+#[expect(clippy::implicit_hasher, reason = "the configuration's own map")]
 pub fn admit(
     principal: &Principal,
     portal: &Portal,
@@ -87,7 +92,7 @@ pub fn admit(
     if let Some((index, _)) = matching(|action| action == AccessAction::Bypass) {
         return Ok(Admission {
             rule: name(index),
-            _minted: (),
+            minted: Minted,
         });
     }
     if principal.is_anonymous() {
@@ -98,7 +103,7 @@ pub fn admit(
     match matching(|action| action != AccessAction::Bypass) {
         Some((index, rule)) if rule.action == AccessAction::Allow => Ok(Admission {
             rule: name(index),
-            _minted: (),
+            minted: Minted,
         }),
         Some((index, _)) => Err(Denial { rule: name(index) }),
         None => Err(Denial {

@@ -125,14 +125,13 @@ fn expose(listing: Listing, place: &PortalServer, item: &Item, exposed: &str) ->
         })
         .flatten();
     if let Some(description) = description {
-        match &item.description_at {
-            Some(at) => edits.push((at.clone(), quoted(description))),
-            None => {
-                let mut insertion = b",\"description\":".to_vec();
-                insertion.extend_from_slice(&quoted(description));
-                let after_key = item.key_at.end..item.key_at.end;
-                edits.push((after_key, insertion));
-            }
+        if let Some(at) = &item.description_at {
+            edits.push((at.clone(), quoted(description)));
+        } else {
+            let mut insertion = b",\"description\":".to_vec();
+            insertion.extend_from_slice(&quoted(description));
+            let after_key = item.key_at.end..item.key_at.end;
+            edits.push((after_key, insertion));
         }
     }
     edits.sort_by_key(|(range, _)| range.start);

@@ -43,6 +43,10 @@ impl SnapshotKey {
 }
 
 /// What a server said about itself.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing a server says about itself"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {

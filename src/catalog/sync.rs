@@ -57,11 +57,17 @@ pub async fn snapshots<P: Ports>(ports: &P, servers: &[Rc<Server>], subject: &st
 }
 
 /// One server's snapshot for one principal.
+///
+/// # Errors
+/// Why the server has none.
 pub async fn snapshot<P: Ports>(ports: &P, server: &Rc<Server>, subject: &str) -> Found {
     snapshot_with(ports, server, subject, &|_| true).await
 }
 
 /// One server's snapshot for one principal, fetched anew where an old one lacks what is looked for.
+///
+/// # Errors
+/// Why the server has none.
 pub async fn snapshot_with<P: Ports>(
     ports: &P,
     server: &Rc<Server>,
@@ -480,6 +486,7 @@ async fn lists<P: Ports>(
             if let Some(page_ttl_ms) = page.ttl_ms {
                 #[expect(
                     clippy::cast_possible_truncation,
+                    clippy::cast_precision_loss,
                     clippy::cast_sign_loss,
                     reason = "clamped to the bounds"
                 )]
@@ -500,7 +507,7 @@ async fn lists<P: Ports>(
             }
             match page.next_cursor {
                 Some(next) if !next.is_empty() && cursor.as_ref() != Some(&next) => {
-                    cursor = Some(next)
+                    cursor = Some(next);
                 }
                 _ => break,
             }

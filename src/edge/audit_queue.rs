@@ -88,7 +88,7 @@ async fn flush(env: &Env) {
         isolate::with(|isolate| {
             isolate
                 .audit_flusher_until_ms
-                .set(now_ms().saturating_add(FLUSHER_MS))
+                .set(now_ms().saturating_add(FLUSHER_MS));
         });
         if append(env, &batch).await.is_ok() {
             attempts = 0;

@@ -16,6 +16,9 @@ use crate::portal::caller::Active;
 use crate::portal::ports::UpstreamSession;
 use crate::seal::Sealer;
 
+/// The servers a grant switched off.
+pub(super) type Off = Rc<BTreeSet<String>>;
+
 /// The memory of an isolate.
 #[derive(Default)]
 pub(super) struct Isolate {
@@ -44,7 +47,7 @@ pub(super) struct Isolate {
     /// Legacy sessions with upstreams for callers without a session: (principal, server).
     pub upstream_sessions: RefCell<HashMap<(String, String), UpstreamSession>>,
     /// Toggles by grant, and when they were read.
-    pub toggles: RefCell<HashMap<String, (u64, Rc<BTreeSet<String>>)>>,
+    pub toggles: RefCell<HashMap<String, (u64, Off)>>,
     /// Audit events on their way to the ledger.
     pub audit_queue: RefCell<VecDeque<Event>>,
     /// Until when somebody is taking care of the queue.

@@ -340,7 +340,7 @@ impl SessionObject {
                 ReplyBody::Empty => {}
                 ReplyBody::Json(bytes) => answers.push(bytes),
                 ReplyBody::Original(buffer) => {
-                    answers.push(js_sys::Uint8Array::new(&buffer).to_vec())
+                    answers.push(js_sys::Uint8Array::new(&buffer).to_vec());
                 }
                 ReplyBody::Events(mut events) => {
                     let mut last: Option<Vec<u8>> = None;
@@ -435,12 +435,11 @@ impl SessionObject {
                 if !memory.streams.is_connected(STANDALONE) {
                     break;
                 }
-                match still_admitted(&task_ports, &caller, now).await {
-                    Some(still) => caller = still,
-                    None => {
-                        memory.streams.end_all();
-                        break;
-                    }
+                if let Some(still) = still_admitted(&task_ports, &caller, now).await {
+                    caller = still;
+                } else {
+                    memory.streams.end_all();
+                    break;
                 }
                 for listing in watch.changed(&task_ports, &caller).await {
                     tell(change_method(listing));

@@ -24,6 +24,12 @@ use crate::upstream::legacy_stream;
 /// How long a call waits for the server's own stream to be open.
 const LISTENING_MS_MAX: u64 = 1_000;
 
+/// How often a server's own stream is taken up again.
+const PUMP_ATTEMPTS_MAX: u32 = 20;
+
+/// Pause before it is.
+const PUMP_PAUSE_MS: u64 = 1_000;
+
 /// What is known of the session's client.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Opened {
@@ -228,10 +234,8 @@ async fn pump(
     listening: oneshot::Sender<()>,
 ) {
     let mut listening = Some(listening);
-    const ATTEMPTS_MAX: u32 = 20;
-    const PAUSE_MS: u64 = 1_000;
     let mut last_event_id: Option<String> = None;
-    for _ in 0..ATTEMPTS_MAX {
+    for _ in 0..PUMP_ATTEMPTS_MAX {
         let (Some(caller), Some(session)) = (memory.caller(), memory.upstream(server)) else {
             return;
         };
@@ -272,6 +276,6 @@ async fn pump(
                 }
             }
         }
-        ports.sleep_ms(PAUSE_MS).await;
+        ports.sleep_ms(PUMP_PAUSE_MS).await;
     }
 }

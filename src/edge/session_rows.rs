@@ -133,7 +133,7 @@ impl SessionRows {
         let count: Vec<Number> = self.rows("SELECT COUNT(*) AS value FROM parked", Vec::new());
         if count
             .first()
-            .is_none_or(|count| count.value >= SESSION_PENDING_MAX as f64)
+            .is_none_or(|count| whole(count) >= SESSION_PENDING_MAX as u64)
         {
             return false;
         }
@@ -173,7 +173,7 @@ impl SessionRows {
             Vec::new(),
         )
         .pop()
-        .map(whole)
+        .map(|row| whole(&row))
     }
 
     pub(super) fn end_stream(&self, stream: u64) {
@@ -208,7 +208,7 @@ impl SessionRows {
             vec![value(stream)],
         )
         .pop()
-        .map_or(1, whole)
+        .map_or(1, |row| whole(&row))
     }
 
     pub(super) fn events_after(&self, stream: u64, seq: u64) -> Vec<(u64, String)> {
@@ -222,7 +222,7 @@ impl SessionRows {
             vec![value(stream), value(seq)],
         );
         rows.into_iter()
-            .map(|row| (whole(Number { value: row.seq }), row.body))
+            .map(|row| (whole(&Number { value: row.seq }), row.body))
             .collect()
     }
 
@@ -256,6 +256,6 @@ fn value(number: u64) -> SqlStorageValue {
     clippy::cast_sign_loss,
     reason = "the numbers are our own, whole and positive"
 )]
-fn whole(row: Number) -> u64 {
+fn whole(row: &Number) -> u64 {
     row.value as u64
 }

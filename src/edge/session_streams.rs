@@ -115,13 +115,12 @@ impl Streams {
             let open: Vec<u64> = self.open.borrow().keys().copied().collect();
             open.into_iter().find(|stream| self.is_connected(*stream))
         };
-        match connected {
-            Some(stream) => self.send(rows, stream, body),
-            None => {
-                let mut undelivered = self.undelivered.borrow_mut();
-                if undelivered.len() < UNDELIVERED_MAX {
-                    undelivered.push_back(body.to_owned());
-                }
+        if let Some(stream) = connected {
+            self.send(rows, stream, body);
+        } else {
+            let mut undelivered = self.undelivered.borrow_mut();
+            if undelivered.len() < UNDELIVERED_MAX {
+                undelivered.push_back(body.to_owned());
             }
         }
     }

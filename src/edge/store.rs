@@ -101,7 +101,7 @@ async fn load_revision(env: &Env, revision: u64) -> Option<Rc<Active>> {
         .flatten()?;
     let config = config::parse(row.body.as_bytes(), &environment(env).ok()?)
         .inspect_err(|errors| {
-            worker::console_error!("the active configuration does not hold here: {errors:?}")
+            worker::console_error!("the active configuration does not hold here: {errors:?}");
         })
         .ok()?;
     let active = Rc::new(Active { revision, config });

@@ -15,7 +15,6 @@ extern "C" {
     #[wasm_bindgen(js_name = readBody)]
     fn read_body(request: &Request, is_length_known: bool, bytes_max: f64) -> Promise;
 
-    #[expect(clippy::too_many_arguments, reason = "one crossing instead of many")]
     fn exchange(
         env: &JsValue,
         binding: Option<&str>,

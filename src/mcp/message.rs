@@ -271,7 +271,7 @@ impl<'a> Envelope<'a> {
                         self.id = Some(raw);
                     }
                     Kind::String | Kind::Number => {
-                        self.blame(BadMessage::NotRpc("the id is too long"))
+                        self.blame(BadMessage::NotRpc("the id is too long"));
                     }
                     _ => self.blame(BadMessage::NotRpc("an id is a string or an integer")),
                 }
@@ -406,10 +406,10 @@ impl<'a> Params<'a> {
                     }
                 }
                 "requestState" => {
-                    self.request_state = text(reader, fault, "requestState is a string")?
+                    self.request_state = text(reader, fault, "requestState is a string")?;
                 }
                 "inputResponses" => {
-                    self.input_responses = object(reader, fault, "inputResponses is an object")?
+                    self.input_responses = object(reader, fault, "inputResponses is an object")?;
                 }
                 "ref" => self.reference = reference(reader, fault)?,
                 "argument" => self.argument = Some(reader.raw()?),
@@ -419,14 +419,14 @@ impl<'a> Params<'a> {
                         text(reader, fault, "protocolVersion is a string")?.map(|text| text.value);
                 }
                 "capabilities" => {
-                    self.capabilities = object(reader, fault, "capabilities is an object")?
+                    self.capabilities = object(reader, fault, "capabilities is an object")?;
                 }
                 "clientInfo" => {
-                    self.client_info = object(reader, fault, "clientInfo is an object")?
+                    self.client_info = object(reader, fault, "clientInfo is an object")?;
                 }
                 "level" => self.level = text(reader, fault, "level is a string")?,
                 "notifications" => {
-                    self.notifications = object(reader, fault, "notifications is an object")?
+                    self.notifications = object(reader, fault, "notifications is an object")?;
                 }
                 "requestId" => self.request_id = Some(reader.raw()?),
                 "progressToken" => self.progress_token = Some(reader.raw()?),

@@ -73,6 +73,10 @@ pub enum Direction {
 }
 
 /// What the portal reads of an upstream's message. Everything is a place in the message, nothing is copied.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing a message holds or not"
+)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Glance<'a> {
     /// `jsonrpc` is `"2.0"`.

@@ -1,5 +1,6 @@
 //! What the portal says about itself: `server/discover` and `initialize`.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -84,13 +85,14 @@ fn instructions(caller: &Caller, offer: &Offer<'_>) -> String {
     );
     for (place, snapshot) in &offer.parts {
         if let Some(words) = &snapshot.facts.instructions {
-            text.push_str(&format!("\n\n{}: {words}", place.server.name));
+            let _ = write!(text, "\n\n{}: {words}", place.server.name);
         }
     }
     for (server, fault) in &offer.unavailable {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n\nThe server '{server}' is unavailable: it {fault}."
-        ));
+        );
     }
     text.chars().take(INSTRUCTIONS_CHARS_MAX).collect()
 }

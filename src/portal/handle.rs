@@ -119,12 +119,11 @@ async fn answer<P: Ports>(
             }
             _ => call::call(ports, caller, method, request).await,
         },
-        Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-            call::call(ports, caller, method, request).await
-        }
-        Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
-            call::call(ports, caller, method, request).await
-        }
+        Method::PromptsGet
+        | Method::ResourcesRead
+        | Method::Complete
+        | Method::ResourcesSubscribe
+        | Method::ResourcesUnsubscribe => call::call(ports, caller, method, request).await,
         Method::ToolsList => list::list(ports, caller, Listing::Tools, request).await,
         Method::PromptsList => list::list(ports, caller, Listing::Prompts, request).await,
         Method::ResourcesList => list::list(ports, caller, Listing::Resources, request).await,

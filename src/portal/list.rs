@@ -1,5 +1,6 @@
 //! The portal's own listings.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use super::caller::{Caller, Deed, Ending};
@@ -115,7 +116,7 @@ pub async fn list<P: Ports>(
     };
     let items = own
         .iter()
-        .map(|item| item.as_bytes())
+        .map(std::string::String::as_bytes)
         .chain(merged.items.iter().map(Vec::as_slice));
     for (index, item) in items.enumerate() {
         if index > 0 {
@@ -166,12 +167,13 @@ fn listing_meta(
     }
     let mut text = String::new();
     if caller.era == Era::Modern {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             ",\"resultType\":\"complete\",\"ttlMs\":{LISTING_TTL_MS},\"cacheScope\":\"private\""
-        ));
+        );
     }
     if !meta.is_empty() {
-        text.push_str(&format!(",\"_meta\":{}", serde_json::Value::Object(meta)));
+        let _ = write!(text, ",\"_meta\":{}", serde_json::Value::Object(meta));
     }
     text
 }
@@ -198,7 +200,7 @@ fn record<P: Ports>(
     ports.queue(caller.event(ports, deed, ending));
 }
 
-fn cursor_binding<'a>(caller: &'a Caller, listing: Listing) -> Binding<'a> {
+fn cursor_binding(caller: &Caller, listing: Listing) -> Binding<'_> {
     Binding {
         kind: "cursor",
         principal: &caller.principal.subject,

@@ -541,8 +541,8 @@ pub async fn still_admitted<P: Ports>(
     let portal = active.config.portal(&caller.portal.id)?.clone();
     let admission = admit(&caller.principal, &portal, &active.config.groups).ok()?;
     Some(Rc::new(Caller {
-        portal,
         admission,
+        portal,
         active,
         ..(**caller).clone()
     }))

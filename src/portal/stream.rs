@@ -471,7 +471,7 @@ impl<P: Ports> Relay<P> {
             Some(Direction::Request) => self.request(&data).await,
             None => {
                 self.fail(UpstreamFault::BadAnswer("an event that is no message"))
-                    .await
+                    .await;
             }
         }
     }
@@ -555,13 +555,12 @@ impl<P: Ports> Relay<P> {
             }
             Era::Modern => None,
         };
-        match asked {
-            Some(message) => self.ready.push_back(Outgoing::Message(message)),
-            None => {
-                self.decline(id.text);
-                if self.finisher.caller.era == Era::Modern {
-                    self.end_unasked().await;
-                }
+        if let Some(message) = asked {
+            self.ready.push_back(Outgoing::Message(message));
+        } else {
+            self.decline(id.text);
+            if self.finisher.caller.era == Era::Modern {
+                self.end_unasked().await;
             }
         }
     }

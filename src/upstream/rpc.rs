@@ -86,7 +86,8 @@ fn answer_in(message: &[u8], id: &str) -> Option<Answer> {
     // An error that could not name its request is about this one: it is the only one in this exchange.
     let names_it = glance.id.and_then(unquote) == Some(id);
     let names_none = glance.id.is_none_or(|id| id.text == "null");
-    if !names_it && !(names_none && glance.error.is_some()) {
+    let is_ours = names_it || (names_none && glance.error.is_some());
+    if !is_ours {
         return None;
     }
     glance
