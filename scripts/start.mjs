@@ -1,7 +1,8 @@
 // `npm start`: everything from a fresh clone to a portal on this machine, with the demo company behind it.
 // Environment: PORT, PORTCULLIS_CONFIG (a TOML file), PORTCULLIS_STATE (a folder), PORTCULLIS_DEMO=0 (no demo).
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { readDemoConfig } from "../demo/config.mjs";
 import { build } from "./build.mjs";
 import { root } from "./paths.mjs";
 import { execute, Failure } from "./process.mjs";
@@ -57,7 +58,13 @@ function readSettings() {
   }
   const state = resolve(root, process.env.PORTCULLIS_STATE || ".portcullis");
   mkdirSync(state, { recursive: true });
-  return { port, config, state, demo: process.env.PORTCULLIS_DEMO !== "0" };
+  const moved = process.env.DEMO_PORT_BASE && !process.env.PORTCULLIS_CONFIG;
+  return {
+    port,
+    config: moved ? movedConfig(state) : config,
+    state,
+    demo: process.env.PORTCULLIS_DEMO !== "0",
+  };
 }
 
 async function start({ port, config, state, demo }) {
@@ -77,4 +84,11 @@ async function start({ port, config, state, demo }) {
 async function unexpectedEnd(child) {
   const code = await child.exited;
   throw new Failure(`${child.name} ended by itself (exit code ${code}).`, "What it said last is above.");
+}
+
+/** The demo's configuration for demo servers on other ports than it names. */
+function movedConfig(state) {
+  const file = join(state, "demo-config.toml");
+  writeFileSync(file, readDemoConfig(process.env.DEMO_PORT_BASE));
+  return file;
 }

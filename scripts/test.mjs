@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { build } from "./build.mjs";
 import { node, root } from "./paths.mjs";
 import { execute, run } from "./process.mjs";
+import { installBrowser } from "./setup/browser.mjs";
 import { setUp } from "./setup.mjs";
 
 const TEST_FOLDERS = ["tests", "demo", "codemode-sandbox"];
@@ -15,6 +16,7 @@ const ALL_TIMEOUT_MS = 60 * 60_000;
 await execute(async () => {
   const files = process.argv.slice(2);
   await setUp();
+  await installBrowser();
   const totals = [];
   if (files.length === 0) {
     totals.push(await testNatively());

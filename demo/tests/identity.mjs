@@ -169,7 +169,7 @@ test("both names of this machine work, others do not", LIMIT, async () => {
 });
 
 test("the example configuration follows the demo to other ports", LIMIT, async () => {
-  const text = await readDemoConfig(19_200);
+  const text = readDemoConfig(19_200);
   const addresses = [...text.matchAll(/"(http:\/\/[^"]+)"/g)].map(([, address]) => address);
   assert.deepEqual(addresses, [
     "http://127.0.0.1:19201/mcp",

@@ -158,7 +158,10 @@ export function callObject(env, binding, name, method, headerName, headerValue, 
   return env[binding].getByName(name).fetch("https://object/", init);
 }
 
-const JSON_OK = { status: 200, headers: new Headers({ "content-type": "application/json", "cache-control": "no-store" }) };
+const JSON_OK = {
+  status: 200,
+  headers: new Headers({ "content-type": "application/json", "cache-control": "no-store" }),
+};
 
 /** The head of nearly every answer. */
 export function jsonResponse(body) {

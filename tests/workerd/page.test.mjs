@@ -1,21 +1,13 @@
 // A portal's page in a real browser: what an employee sees, copies and chooses, under the page's own policy.
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
+import { findBrowser } from "../../scripts/setup/browser.mjs";
 import { startPortal } from "../harness/portal.mjs";
 
 const options = { timeout: 60_000 };
 const WAIT_MS = 10_000;
 const HOSTILE = `</title><script>document.title = "owned"</script><img src=x onerror="alert(1)">'{{script}}&lt;`;
-const BROWSERS = [
-  "/usr/bin/chromium",
-  "/usr/bin/chromium-browser",
-  "/usr/bin/google-chrome",
-  "/usr/bin/google-chrome-stable",
-  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-  "/Applications/Chromium.app/Contents/MacOS/Chromium",
-];
 const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -30,7 +22,7 @@ let portal;
 let browser;
 
 before(async () => {
-  browser = await chromium.launch({ executablePath: findChromium(), args: FLAGS, timeout: 30_000 });
+  browser = await chromium.launch({ executablePath: chromiumPath(), args: FLAGS, timeout: 30_000 });
   const access = [{ action: "allow", include: [{ everyone: true }] }];
   portal = await startPortal({
     config: {
@@ -48,17 +40,10 @@ after(async () => {
   await portal?.stop();
 }, options);
 
-/** CHROMIUM_PATH, or else wherever a system has one. */
-function findChromium() {
-  const chosen = process.env.CHROMIUM_PATH;
-  const found = (chosen ? [chosen] : BROWSERS).find((path) => existsSync(path));
-  assert.ok(
-    found,
-    chosen
-      ? `CHROMIUM_PATH=${chosen} does not exist.`
-      : "There is no Chromium for the browser tests. Install it (Debian: apt-get install -y chromium), or set " +
-          "CHROMIUM_PATH to the program of a Chromium or Chrome.",
-  );
+/** `npm test` installs one where it may. */
+function chromiumPath() {
+  const found = findBrowser();
+  assert.ok(found, "There is no Chromium for the browser tests: run `npm test`, or set CHROMIUM_PATH.");
   return found;
 }
 

@@ -16,12 +16,13 @@ export const META = { [VERSION_KEY]: MODERN, [CAPABILITIES_KEY]: {} };
  * Sends one request as it is.
  * @param {{ origin: string }} portal
  * @param {{ verb?: string, path?: string, host?: string, token?: string, headers?: object,
- *   body?: string | Buffer, chunked?: boolean, signal?: AbortSignal }} what a header given as `undefined` is left out
+ *   body?: string | Buffer, chunked?: boolean, announcedBytes?: number, signal?: AbortSignal }} what a header given as
+ *   `undefined` is left out; `announcedBytes`: a Content-Length larger than the body, which then never ends
  * @returns {Promise<{ status: number, headers: object, text: string, json: any, messages: any[] }>} `json`: the body,
  *   or of an event stream its last message
  */
 export async function send(portal, what) {
-  const { verb = "POST", path = "/mcp", host, token, body, chunked = false, signal } = what;
+  const { verb = "POST", path = "/mcp", host, token, body, chunked = false, announcedBytes, signal } = what;
   const { port } = new URL(portal.origin);
   const headers = { host: host ?? `localhost:${port}` };
   if (token !== undefined) {
@@ -33,7 +34,7 @@ export async function send(portal, what) {
   }
   const bytes = body === undefined ? undefined : Buffer.from(body);
   if (bytes && !chunked) {
-    headers["content-length"] = bytes.length;
+    headers["content-length"] = announcedBytes ?? bytes.length;
   }
   const answered = new Promise((resolve, reject) => {
     const options = { host: "127.0.0.1", port, method: verb, path, headers, signal, agent: false };
@@ -41,10 +42,17 @@ export async function send(portal, what) {
       const chunks = [];
       response.on("data", (chunk) => chunks.push(chunk));
       response.on("error", reject);
-      response.on("end", () => resolve(read(response, Buffer.concat(chunks).toString("utf8"))));
+      response.on("end", () => {
+        resolve(read(response, Buffer.concat(chunks).toString("utf8")));
+        if (announcedBytes !== undefined) {
+          request.destroy();
+        }
+      });
     });
     request.on("error", reject);
-    if (bytes && chunked) {
+    if (announcedBytes !== undefined) {
+      request.write(bytes);
+    } else if (bytes && chunked) {
       request.write(bytes.subarray(0, 1));
       request.end(bytes.subarray(1));
     } else {
