@@ -94,6 +94,12 @@ pub struct Event {
     pub reply_bytes: u64,
     /// The configuration revision that decided.
     pub revision: u64,
+    /// Bytes of text that went to the server, where the portal inspects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inspected_out_bytes: Option<u64>,
+    /// Bytes of text that came back, where the portal inspects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inspected_in_bytes: Option<u64>,
 }
 
 /// A request that ended before it was known what it asks for.
@@ -143,6 +149,8 @@ impl EarlyEnd<'_> {
             request_bytes: self.request_bytes,
             reply_bytes: 0,
             revision: 0,
+            inspected_out_bytes: None,
+            inspected_in_bytes: None,
         }
     }
 }

@@ -34,7 +34,7 @@ pub use auth::Auth;
 pub use fault::ConfigError;
 pub use issuer::{Algorithm, Issuer, TokenSource};
 pub use pattern::Pattern;
-pub use portal::{CodeMode, Portal, PortalServer};
+pub use portal::{CodeMode, Inspect, Portal, PortalServer};
 pub use server::{Alias, EraChoice, Server};
 pub use target::Target;
 pub use tools::{ToolDefault, ToolRules};

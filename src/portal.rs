@@ -15,6 +15,7 @@ pub mod call;
 pub mod caller;
 pub mod discover;
 pub mod handle;
+pub mod inspect;
 pub mod list;
 pub mod listen;
 pub mod ports;

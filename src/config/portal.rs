@@ -33,6 +33,8 @@ pub struct Portal {
     pub access: Vec<AccessRule>,
     /// Whether tools are offered as code.
     pub code_mode: CodeMode,
+    /// Whether messages are looked at.
+    pub inspect: Inspect,
     /// Whether the portal's own tools are listed.
     pub portal_tools: bool,
 }
@@ -60,6 +62,16 @@ pub enum CodeMode {
     Enforced,
     /// When the listing is large.
     Auto,
+}
+
+/// What is done with messages on their way to and from servers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Inspect {
+    /// They pass unread.
+    #[default]
+    Off,
+    /// The audit says how much text each call moved each way.
+    Log,
 }
 
 impl Portal {
@@ -115,6 +127,7 @@ pub(super) fn read_all(
             "hostnames",
             "servers",
             "code_mode",
+            "inspect",
             "audience",
             "portal_tools",
             "access",
@@ -159,6 +172,11 @@ fn read(
                 ("auto", CodeMode::Auto),
             ],
             CodeMode::default(),
+        ),
+        inspect: table.choice(
+            "inspect",
+            &[("off", Inspect::Off), ("log", Inspect::Log)],
+            Inspect::default(),
         ),
         portal_tools: table.flag("portal_tools", true),
     }

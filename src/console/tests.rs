@@ -16,6 +16,7 @@ fn portal(name: &str) -> Portal {
         audience: Vec::new(),
         access: Vec::new(),
         code_mode: CodeMode::Off,
+        inspect: Inspect::Off,
         portal_tools: true,
     }
 }

@@ -147,6 +147,8 @@ async fn record(
         request_bytes: 0,
         reply_bytes: 0,
         revision,
+        inspected_out_bytes: None,
+        inspected_in_bytes: None,
     };
     if ports.append(vec![event.clone()]).await.is_err() {
         ports.queue(event);

@@ -96,12 +96,13 @@ impl AuditObject {
         let bodies: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
         let statement = self.env.d1("DB")?.prepare(
             "INSERT OR IGNORE INTO audit_events (id, request_id, at_ms, kind, status, reason, rule, portal, principal, \
-             email, agent, method, server, target, era, is_write, duration_ms, request_bytes, reply_bytes, revision) \
+             email, agent, method, server, target, era, is_write, duration_ms, request_bytes, reply_bytes, revision, \
+             inspected_out_bytes, inspected_in_bytes) \
              SELECT value ->> 'id', value ->> 'request_id', value ->> 'at_ms', value ->> 'kind', value ->> 'status', \
              value ->> 'reason', value ->> 'rule', value ->> 'portal', value ->> 'principal', value ->> 'email', \
              value ->> 'agent', value ->> 'method', value ->> 'server', value ->> 'target', value ->> 'era', \
              value ->> 'is_write', value ->> 'duration_ms', value ->> 'request_bytes', value ->> 'reply_bytes', \
-             value ->> 'revision' FROM json_each(?1)",
+             value ->> 'revision', value ->> 'inspected_out_bytes', value ->> 'inspected_in_bytes' FROM json_each(?1)",
         );
         statement
             .bind(&[format!("[{}]", bodies.join(",")).into()])?

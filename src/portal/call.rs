@@ -2,10 +2,12 @@
 //!
 //! Steps 4 to 10 of the pipeline, in order.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::caller::{Caller, Deed, Ending};
+use super::inspect::Toward;
 use super::ports::{BodyKind, Original, Ports, UpstreamBody, UpstreamReply, UpstreamSession};
 use super::reply::{Reply, ReplyBody};
 use super::stream::{self, Finisher, Keeper};
@@ -13,7 +15,7 @@ use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::{self, Named, Target};
 use crate::catalog::sync;
-use crate::config::{PortalServer, Server};
+use crate::config::{Inspect, PortalServer, Server};
 use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault};
 use crate::limits::REPLY_BODY_BYTES_MAX;
 use crate::mcp::{Era, Method, Request};
@@ -112,6 +114,11 @@ async fn steps<P: Ports>(
         own_id: own_id.as_deref(),
     };
     let body = rewrite(request, change);
+    if caller.portal.inspect == Inspect::Log {
+        deed.seen
+            .get_or_insert_default()
+            .look(Toward::Server, &body);
+    }
 
     // (10, first half) A write's intent is durable before it leaves.
     if permit.is_write() {
@@ -146,6 +153,7 @@ async fn steps<P: Ports>(
         ports: ports.clone(),
         caller: caller.clone(),
         deed: deed.clone(),
+        came_back: Cell::default(),
         server: server.clone(),
         server_era: era,
         session,

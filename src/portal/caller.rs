@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::inspect::Seen;
 use super::ports::{AuditSink, Clock, Random, Toggles};
 use crate::audit::{Event, Kind, Status, event_id};
 use crate::config::{Config, Portal};
@@ -62,6 +63,8 @@ pub struct Deed {
     pub rule: Option<String>,
     /// Whether it could change something.
     pub is_write: bool,
+    /// What inspection saw, where the portal inspects.
+    pub seen: Option<Seen>,
 }
 
 /// How a deed ended.
@@ -119,6 +122,8 @@ impl Caller {
             request_bytes: self.request_bytes,
             reply_bytes: ending.reply_bytes,
             revision: self.active.revision,
+            inspected_out_bytes: deed.seen.map(|seen| seen.to_server_bytes),
+            inspected_in_bytes: deed.seen.map(|seen| seen.to_client_bytes),
         }
     }
 

@@ -13,10 +13,11 @@ use futures::stream::LocalBoxStream;
 
 use super::call::state_binding;
 use super::caller::{Caller, Deed, Ending};
+use super::inspect::{Seen, Toward};
 use super::ports::{AuditSink, BodyKind, Original, Ports, UpstreamBody, UpstreamSession};
 use super::reply::{Outgoing, Reply};
 use crate::audit::{Kind, Status};
-use crate::config::Server;
+use crate::config::{Inspect, Server};
 use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault, to_wire};
 use crate::limits::{
     CALL_TIMEOUTS_MAX, CLIENT_EVENT_BYTES_MAX, KEEP_ALIVE_MS, UPSTREAM_EVENT_BYTES_MAX,
@@ -49,6 +50,8 @@ pub struct Finisher<P: Ports> {
     pub caller: Rc<Caller>,
     /// What they did.
     pub deed: Deed,
+    /// What inspection saw of what came back.
+    pub came_back: Cell<Seen>,
     /// Where.
     pub server: Rc<Server>,
     /// How the server speaks.
@@ -81,6 +84,7 @@ impl<P: Ports> Finisher<P> {
     /// # Errors
     /// A word for what is wrong with it: it is no answer to this request.
     pub fn read(&self, message: &[u8], status: u16) -> Result<Finished, &'static str> {
+        self.inspect(message);
         let id = Glance::at(message).ok().and_then(|glance| glance.id);
         let Some(id) = id.filter(|id| self.sent_id != self.request_id && self.is_own(*id)) else {
             return self.judge(message, status);
@@ -224,6 +228,15 @@ impl<P: Ports> Finisher<P> {
         Some(splice(message, &[(at..at, insertion.as_bytes())]))
     }
 
+    /// (9) Looks at a message on its way to the client.
+    pub fn inspect(&self, message: &[u8]) {
+        if self.caller.portal.inspect == Inspect::Log {
+            let mut seen = self.came_back.get();
+            seen.look(Toward::Client, message);
+            self.came_back.set(seen);
+        }
+    }
+
     /// Records the end and returns the changed answer, where it was changed.
     ///
     /// # Errors
@@ -257,7 +270,7 @@ impl<P: Ports> Finisher<P> {
             reason,
             reply_bytes: reply_bytes as u64,
         };
-        let event = self.caller.event(&self.ports, &self.deed, ending);
+        let event = self.caller.event(&self.ports, &self.done(), ending);
         if !self.deed.is_write {
             self.ports.queue(event);
             return Ok(());
@@ -269,6 +282,15 @@ impl<P: Ports> Finisher<P> {
             .map_err(|_| PortalError::from(Internal::OutcomeUnrecorded))?;
         keeper.let_go();
         Ok(())
+    }
+
+    /// The deed with all that was seen of it.
+    fn done(&self) -> Deed {
+        let mut deed = self.deed.clone();
+        if let Some(seen) = &mut deed.seen {
+            seen.add(self.came_back.get());
+        }
+        deed
     }
 
     fn failure(&self, fault: UpstreamFault) -> PortalError {
@@ -494,6 +516,7 @@ impl<P: Ports> Relay<P> {
         if data.len() > CLIENT_EVENT_BYTES_MAX {
             return;
         }
+        self.finisher.inspect(&data);
         let Ok(glance) = Glance::at(&data) else {
             return;
         };
@@ -549,6 +572,7 @@ impl<P: Ports> Relay<P> {
         let finisher = &self.finisher;
         let Ok(glance) = Glance::at(data) else { return };
         let Some(id) = glance.id else { return };
+        finisher.inspect(data);
         let asked = match finisher.caller.era {
             Era::Legacy => {
                 super::session::ask_client(&finisher.ports, &finisher.server.id, data, id).await
@@ -684,7 +708,7 @@ impl<P: Ports> Drop for Relay<P> {
         finisher.ports.queue(
             finisher
                 .caller
-                .event(&finisher.ports, &finisher.deed, ending),
+                .event(&finisher.ports, &finisher.done(), ending),
         );
         if finisher.server_era == Era::Legacy {
             self.tell_cancelled();

@@ -96,6 +96,7 @@ function portalConfig(fixtureUrl, secondUrl) {
         code_mode: "off",
         access: [{ action: "bypass", include: [{ everyone: true }] }],
         portal_tools: false,
+        inspect: "log",
       },
     },
     servers,

@@ -17,6 +17,8 @@ pub enum Speaks {
     Both,
 }
 
+type Scripted = Box<dyn FnOnce(&Value) -> Canned>;
+
 /// What a test changes or looks at while the server serves.
 pub struct Mcp {
     pub speaks: Cell<Speaks>,
@@ -27,7 +29,9 @@ pub struct Mcp {
     /// Members added to every page of a listing.
     pub page: RefCell<Value>,
     /// Answers to what is no handshake and no listing, in order; beyond them every call succeeds.
-    pub script: RefCell<VecDeque<Canned>>,
+    script: RefCell<VecDeque<Scripted>>,
+    /// The last request: what a stream that is taken up again is about.
+    asked: RefCell<Value>,
     /// The whole server hangs.
     pub hangs: Cell<bool>,
     /// The whole server answers this status.
@@ -52,6 +56,7 @@ impl Mcp {
             templates: RefCell::new(Vec::new()),
             page: RefCell::new(json!({"ttlMs":300_000,"cacheScope":"public"})),
             script: RefCell::default(),
+            asked: RefCell::default(),
             hangs: Cell::default(),
             down: Cell::default(),
             stateless: Cell::default(),
@@ -68,8 +73,14 @@ impl Mcp {
         self
     }
 
+    /// Answers with what is given, in which `"$ID"` and `"$TOKEN"` are those of the request as it was received.
     pub fn will_answer(&self, canned: Canned) {
-        self.script.borrow_mut().push_back(canned);
+        self.will_reply(move |request| canned.about(request));
+    }
+
+    /// Answers the request as it was received.
+    pub fn will_reply(&self, reply: impl FnOnce(&Value) -> Canned + 'static) {
+        self.script.borrow_mut().push_back(Box::new(reply));
     }
 
     /// Forgets every session, as a restart does.
@@ -91,6 +102,9 @@ impl Mcp {
         }
         let body = sent.json();
         let method = sent.method();
+        if body.get("id").is_some() && method != "response" {
+            *self.asked.borrow_mut() = body.clone();
+        }
         let is_modern = sent.header("Mcp-Method").is_some();
         let speaks = self.speaks.get();
         match (is_modern, speaks) {
@@ -143,9 +157,12 @@ impl Mcp {
             (_, "resources/templates/list") => {
                 result(self.listed("resourceTemplates", &self.templates))
             }
-            _ => match self.script.borrow_mut().pop_front() {
-                Some(canned) => canned,
-                None if body.get("id").is_none() || method == "response" => Canned::status(202),
+            // A notification or an answer takes nothing that is meant for a request.
+            (Verb::Post, _) if body.get("id").is_none() || method == "response" => {
+                Canned::status(202)
+            }
+            _ => match self.next_scripted() {
+                Some(reply) => reply(&self.asked.borrow()),
                 None => {
                     let mut done = json!({"content":[{"type":"text","text":"done"}]});
                     if is_modern {
@@ -155,6 +172,10 @@ impl Mcp {
                 }
             },
         }
+    }
+
+    fn next_scripted(&self) -> Option<Scripted> {
+        self.script.borrow_mut().pop_front()
     }
 
     fn initialize(&self, body: &Value) -> Canned {

@@ -5,10 +5,11 @@ use portcullis::mcp::Era;
 use portcullis::portal::session::from_server;
 use serde_json::{Value, json};
 
+use super::ledger::Break;
 use super::mcp_server::Speaks;
 use super::scene::{Scene, document};
-use super::streams::{done, progress};
-use super::upstreams::Canned;
+use super::streams::{done, progress, sent_done, sent_progress};
+use super::upstreams::{Canned, Piece, event};
 
 /// A client with a session in which `jira` is open.
 fn scene() -> Scene {
@@ -30,7 +31,7 @@ fn a_server_asks_the_client_in_the_middle_of_a_call() {
         let theirs = json!("\"jira:1\u{e9}");
         scene.jira.will_answer(Canned::messages(&[
             question(theirs.clone(), method),
-            done(),
+            sent_done(),
         ]));
         let mut got = scene.call(Era::Legacy, "jira_set");
         let asked = got.next().unwrap();
@@ -72,36 +73,128 @@ fn a_server_asks_the_client_in_the_middle_of_a_call() {
     }
 }
 
+/// A legacy client without a session cannot be asked; its server knows what to do without an answer.
 #[test]
 fn where_nobody_can_be_asked_the_server_is_told_so() {
-    for era in [Era::Legacy, Era::Modern] {
-        let scene = Scene::new(Speaks::Legacy, Speaks::Legacy).synced();
-        scene.call(Era::Legacy, "jira_get");
-        scene.world.clear();
-        scene.jira.will_answer(Canned::messages(&[
-            question(json!(5), "elicitation/create"),
-            done(),
-        ]));
-        let got = scene.call(era, "jira_get").messages();
-        assert_eq!(got, [done()], "the client sees nothing of it");
-        scene.world.settle();
-        assert_eq!(scene.sent(), ["jira tools/call", "jira response"]);
-        let sent = scene.world.upstreams.of("response");
-        assert_eq!(
-            (&sent[0].json()["id"], &sent[0].json()["error"]["code"]),
-            (&json!(5), &json!(-32601))
-        );
-        let call = scene.world.upstreams.of("tools/call");
-        assert!(sent[0].header("Mcp-Session-Id").is_some());
-        assert_eq!(
-            sent[0].header("Mcp-Session-Id"),
-            call[0].header("Mcp-Session-Id")
-        );
-        assert_eq!(scene.rows(), ["outcome ok -"]);
+    let scene = Scene::new(Speaks::Legacy, Speaks::Legacy).synced();
+    scene.call(Era::Legacy, "jira_get");
+    scene.world.clear();
+    scene.jira.will_answer(Canned::messages(&[
+        question(json!(5), "elicitation/create"),
+        sent_done(),
+    ]));
+    let got = scene.call(Era::Legacy, "jira_get").messages();
+    assert_eq!(got, [done()], "the client sees nothing of it");
+    scene.world.settle();
+    assert_eq!(scene.sent(), ["jira tools/call", "jira response"]);
+    let sent = scene.world.upstreams.of("response");
+    assert_eq!(
+        (&sent[0].json()["id"], &sent[0].json()["error"]["code"]),
+        (&json!(5), &json!(-32601))
+    );
+    let call = scene.world.upstreams.of("tools/call");
+    assert!(sent[0].header("Mcp-Session-Id").is_some());
+    assert_eq!(
+        sent[0].header("Mcp-Session-Id"),
+        call[0].header("Mcp-Session-Id")
+    );
+    assert_eq!(scene.rows(), ["outcome ok -"]);
+}
+
+/// Across eras the question cannot be put to the client, and the call cannot go on without an answer: it ends by name,
+/// and the server knows about both.
+#[test]
+fn a_question_in_the_middle_of_a_modern_clients_call_ends_it_by_name() {
+    for method in ["elicitation/create", "sampling/createMessage", "roots/list"] {
+        for (tool, before) in [
+            ("jira_get", false),
+            ("jira_get", true),
+            ("jira_set", false),
+            ("jira_set", true),
+        ] {
+            let scene = Scene::new(Speaks::Legacy, Speaks::Legacy).synced();
+            scene.call(Era::Modern, "jira_get");
+            scene.world.clear();
+            let mut messages = vec![question(json!(5), method), sent_progress(2), sent_done()];
+            if before {
+                messages.insert(0, sent_progress(1));
+            }
+            let text: String = messages.iter().map(event).collect();
+            // The server never ends its stream.
+            let pieces = vec![Piece::Bytes(text.into_bytes()), Piece::Hang];
+            scene.jira.will_answer(Canned::events(pieces));
+            let begun = scene.world.timers.now_ms();
+            let mut got = scene.call(Era::Modern, tool).messages();
+            assert_eq!(scene.world.timers.now_ms(), begun, "at once");
+            let end = got.pop().unwrap();
+            assert_eq!(
+                got,
+                if before {
+                    vec![progress(1)]
+                } else {
+                    Vec::new()
+                }
+            );
+            assert_eq!(
+                (&end["id"], &end["error"]["code"]),
+                (&json!(1), &json!(-32000))
+            );
+            let text = end["error"]["message"].as_str().unwrap();
+            assert!(text.contains("different protocol eras"), "{text}");
+            scene.world.settle();
+            assert_eq!(
+                scene.sent(),
+                [
+                    "jira tools/call",
+                    "jira response",
+                    "jira notifications/cancelled"
+                ],
+                "each once, in this order"
+            );
+            let sent = scene.world.upstreams.sent.borrow();
+            assert_eq!(
+                (&sent[1].json()["id"], &sent[1].json()["error"]["code"]),
+                (&json!(5), &json!(-32601))
+            );
+            let id = &sent[0].json()["id"];
+            assert_eq!(sent[2].json()["params"], json!({"requestId":id}));
+            for later in &sent[1..] {
+                assert_eq!(
+                    later.header("Mcp-Session-Id"),
+                    sent[0].header("Mcp-Session-Id")
+                );
+                assert_eq!(later.rule, sent[0].rule, "under the permit of the call");
+            }
+            let row = "outcome input_required input_across_eras";
+            if tool == "jira_set" {
+                assert_eq!(scene.rows(), ["intent pending -", row]);
+                assert_eq!(scene.world.ledger.durable.borrow().len(), 2);
+            } else {
+                assert_eq!(scene.rows(), [row]);
+            }
+            assert_eq!(scene.world.upstreams.open(), 0, "its connection ends");
+        }
     }
 }
 
-/// (what a server sends, whether a legacy and a modern client receive it in a call)
+/// Where that end cannot be recorded, the client is told so instead, and the row is kept for later.
+#[test]
+fn a_call_that_ends_by_a_question_is_recorded_or_said_to_be_unrecorded() {
+    for fault in [Break::Before, Break::AfterPersist] {
+        let scene = Scene::new(Speaks::Legacy, Speaks::Legacy).synced();
+        let question = question(json!(5), "roots/list");
+        scene.jira.will_answer(Canned::messages(&[question]));
+        scene.world.ledger.break_next(&[None, Some(fault)]);
+        let got = scene.call(Era::Modern, "jira_set").messages();
+        assert_eq!(got.len(), 1);
+        assert_eq!(got[0]["error"]["code"], -32603, "{fault:?}");
+        let row = "outcome input_required input_across_eras";
+        assert_eq!(scene.rows(), ["intent pending -", row]);
+        assert_eq!(scene.world.ledger.queued.borrow().len(), 1);
+    }
+}
+
+/// (what a client is to see, whether a legacy and a modern client receive it in a call)
 fn notifications() -> Vec<(Value, bool, bool)> {
     let notice =
         |method: &str, params: Value| json!({"jsonrpc":"2.0","method":method,"params":params});
@@ -146,9 +239,13 @@ fn notifications_in_a_call_go_where_they_are_understood() {
     for (era, modern) in [(Era::Legacy, false), (Era::Modern, true)] {
         for (notice, to_legacy, to_modern) in notifications() {
             let scene = Scene::new(Speaks::Legacy, Speaks::Legacy).synced();
+            let mut sent = notice.clone();
+            if let Some(token) = sent.pointer_mut("/params/progressToken") {
+                *token = "$TOKEN".into();
+            }
             scene
                 .jira
-                .will_answer(Canned::messages(&[notice.clone(), done()]));
+                .will_answer(Canned::messages(&[sent, sent_done()]));
             let got = scene.call(era, "jira_get").messages();
             let expected = if modern { to_modern } else { to_legacy };
             let seen = got.contains(&notice);

@@ -1,5 +1,6 @@
 //! A portal with servers behind it, and people who use it.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -22,7 +23,11 @@ pub struct Scene {
     /// The scene's servers: `jira` first, `wiki` second.
     pub jira: Rc<Mcp>,
     pub wiki: Rc<Mcp>,
+    callers: Cell<u32>,
 }
+
+/// The progress token of [`Scene::call`].
+pub const TOKEN: &str = "p";
 
 /// The document of most scenes.
 pub fn document() -> Value {
@@ -78,6 +83,7 @@ impl Scene {
             active,
             jira,
             wiki,
+            callers: Cell::default(),
         }
     }
 
@@ -107,7 +113,7 @@ impl Scene {
             portal,
             active: self.active.clone(),
             agent: Some("agent".to_owned()),
-            request_id: "r1".to_owned(),
+            request_id: self.next_request_id(),
             received_ms: self.world.timers.now_ms(),
             era,
             revision: match era {
@@ -117,6 +123,17 @@ impl Scene {
             request_bytes: body.to_string().len() as u64,
             sent_header: Rc::new(move |name| headers.get(&name.to_ascii_lowercase()).cloned()),
         })
+    }
+
+    /// As the edge makes them: never twice the same.
+    fn next_request_id(&self) -> String {
+        self.callers.set(self.callers.get() + 1);
+        self.last_request_id()
+    }
+
+    /// The portal's own id of the last request.
+    pub fn last_request_id(&self) -> String {
+        format!("r{}", self.callers.get())
     }
 
     /// Asks as most clients of the era do, under the id 1.
@@ -129,7 +146,7 @@ impl Scene {
             "alice",
             era,
             "tools/call",
-            json!({"name":tool,"arguments":{}}),
+            json!({"name":tool,"arguments":{},"_meta":{"progressToken":TOKEN}}),
         )
     }
 
@@ -277,6 +294,23 @@ impl Got {
                 None => return Some(None),
             }
         }
+    }
+
+    /// Everything on a stream until its end, and when it came: the message, or nothing for a keep-alive.
+    #[track_caller]
+    pub fn timed(self) -> Vec<(u64, Option<Value>)> {
+        let Body::Events(mut events) = self.body else {
+            panic!("no stream")
+        };
+        let timers = &self.world.timers;
+        std::iter::from_fn(|| {
+            let message = match timers.run(events.next())? {
+                Outgoing::Message(bytes) => Some(serde_json::from_slice(&bytes).expect("JSON")),
+                Outgoing::KeepAlive => None,
+            };
+            Some((timers.now_ms(), message))
+        })
+        .collect()
     }
 
     /// Everything a client receives, however it is framed.

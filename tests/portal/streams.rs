@@ -2,11 +2,12 @@
 
 use portcullis::limits::CLIENT_EVENT_BYTES_MAX;
 use portcullis::mcp::Era;
+use portcullis::portal::ports::BodyKind;
 use serde_json::{Value, json};
 
 use super::mcp_server::Speaks;
-use super::scene::{Got, Scene};
-use super::upstreams::{Canned, Piece, event};
+use super::scene::{Got, Scene, TOKEN};
+use super::upstreams::{Canned, Piece, about, event};
 
 const ERAS: [(Era, Speaks); 2] = [(Era::Modern, Speaks::Modern), (Era::Legacy, Speaks::Legacy)];
 
@@ -17,12 +18,32 @@ pub fn scene(speaks: Speaks) -> Scene {
     scene
 }
 
-pub fn progress(step: u64) -> Value {
-    json!({"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p","progress":step}})
+fn progress_on(token: &str, step: u64) -> Value {
+    json!({"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":token,"progress":step}})
 }
 
+/// As the client sees it.
+pub fn progress(step: u64) -> Value {
+    progress_on(TOKEN, step)
+}
+
+/// As the server sends it: about the request as it received it.
+pub fn sent_progress(step: u64) -> Value {
+    progress_on("$TOKEN", step)
+}
+
+fn done_to(id: Value) -> Value {
+    json!({"jsonrpc":"2.0","id":id,"result":{"content":[{"type":"text","text":"é"}],"resultType":"complete"}})
+}
+
+/// As the client sees it.
 pub fn done() -> Value {
-    json!({"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"é"}],"resultType":"complete"}})
+    done_to(json!(1))
+}
+
+/// As the server sends it: about the request as it received it.
+pub fn sent_done() -> Value {
+    done_to(json!("$ID"))
 }
 
 fn answered(speaks: Speaks, era: Era, pieces: Vec<Piece>) -> (Scene, Got) {
@@ -36,15 +57,19 @@ fn answered(speaks: Speaks, era: Era, pieces: Vec<Piece>) -> (Scene, Got) {
 fn bytes_may_be_cut_anywhere() {
     let text = format!(
         ": hello\r\n\r\nid: 1\r\ndata:\r\n\r\n{}retry: 5\nevent: message\ndata: {}\n\n",
-        event(&progress(1)),
+        event(&sent_progress(1)),
         done()
     );
-    let bytes = text.as_bytes();
     for (era, speaks) in ERAS {
-        for at in 0..=bytes.len() {
-            let (first, second) = bytes.split_at(at);
-            let pieces = vec![Piece::Bytes(first.to_vec()), Piece::Bytes(second.to_vec())];
-            let (scene, got) = answered(speaks, era, pieces);
+        for at in 0..=text.len() {
+            let (scene, text) = (scene(speaks), text.clone());
+            scene.jira.will_reply(move |request| {
+                let mut first = about(text.as_bytes(), request);
+                // The server's id and token may be shorter than their placeholders.
+                let second = first.split_off(at.min(first.len()));
+                Canned::events(vec![Piece::Bytes(first), Piece::Bytes(second)])
+            });
+            let got = scene.call(era, "jira_set");
             assert_eq!(got.messages(), [progress(1), done()], "cut at {at}");
             assert_eq!(
                 scene.rows(),
@@ -52,8 +77,12 @@ fn bytes_may_be_cut_anywhere() {
                 "cut at {at}"
             );
         }
-        let single = bytes.iter().map(|byte| Piece::Bytes(vec![*byte])).collect();
-        let (_, got) = answered(speaks, era, single);
+        let (scene, text) = (scene(speaks), text.clone());
+        scene.jira.will_reply(move |request| {
+            let bytes = about(text.as_bytes(), request);
+            Canned::events(bytes.iter().map(|byte| Piece::Bytes(vec![*byte])).collect())
+        });
+        let got = scene.call(era, "jira_set");
         assert_eq!(got.messages(), [progress(1), done()]);
     }
 }
@@ -61,7 +90,11 @@ fn bytes_may_be_cut_anywhere() {
 #[test]
 fn the_framing_of_an_answer_that_comes_first_is_json() {
     for (era, speaks) in ERAS {
-        let (_, got) = answered(speaks, era, vec![Piece::Bytes(event(&done()).into_bytes())]);
+        let (_, got) = answered(
+            speaks,
+            era,
+            vec![Piece::Bytes(event(&sent_done()).into_bytes())],
+        );
         assert_eq!(*got.json(), done());
     }
 }
@@ -69,7 +102,12 @@ fn the_framing_of_an_answer_that_comes_first_is_json() {
 #[test]
 fn a_notification_first_makes_it_a_stream_and_the_answer_ends_it() {
     for (era, speaks) in ERAS {
-        let text = [event(&progress(1)), event(&done()), event(&progress(2))].concat();
+        let text = [
+            event(&sent_progress(1)),
+            event(&sent_done()),
+            event(&sent_progress(2)),
+        ]
+        .concat();
         let (scene, mut got) = answered(speaks, era, vec![Piece::Bytes(text.into_bytes())]);
         assert!(got.is_stream());
         assert_eq!(got.next(), Some(progress(1)));
@@ -94,7 +132,9 @@ fn the_outcome_comes_before_the_answer() {
         Speaks::Modern,
         Era::Modern,
         vec![Piece::Bytes(
-            [event(&progress(1)), event(&done())].concat().into_bytes(),
+            [event(&sent_progress(1)), event(&sent_done())]
+                .concat()
+                .into_bytes(),
         )],
     );
     assert_eq!(got.next(), Some(progress(1)));
@@ -109,13 +149,13 @@ fn nothing_is_lost_however_late_the_first_message_comes() {
     for (era, speaks) in ERAS {
         for wait_ms in [0, 500, 999, 1_000, 1_001, 2_500, 30_000] {
             let late = |text: String| vec![Piece::Wait(wait_ms), Piece::Bytes(text.into_bytes())];
-            let (_, got) = answered(speaks, era, late(event(&done())));
+            let (_, got) = answered(speaks, era, late(event(&sent_done())));
             assert_eq!(
                 got.messages(),
                 [done()],
                 "{era:?} answer after {wait_ms} ms"
             );
-            let both = [event(&progress(1)), event(&done())].concat();
+            let both = [event(&sent_progress(1)), event(&sent_done())].concat();
             let (scene, got) = answered(speaks, era, late(both));
             assert_eq!(
                 got.messages(),
@@ -132,7 +172,7 @@ fn nothing_is_lost_however_late_the_first_message_comes() {
 fn an_answer_is_not_lost_while_it_is_being_recorded() {
     for (era, speaks) in ERAS {
         let scene = scene(speaks);
-        let text = event(&done()).into_bytes();
+        let text = event(&sent_done()).into_bytes();
         scene
             .jira
             .will_answer(Canned::events(vec![Piece::Wait(900), Piece::Bytes(text)]));
@@ -156,7 +196,7 @@ fn a_notification_is_not_lost_while_it_is_being_handled() {
     let pieces = vec![
         Piece::Wait(900),
         Piece::Bytes(event(&changed).into_bytes()),
-        Piece::Bytes(event(&done()).into_bytes()),
+        Piece::Bytes(event(&sent_done()).into_bytes()),
     ];
     scene.jira.will_answer(Canned::events(pieces));
     let got = scene.call(Era::Legacy, "jira_set").messages();
@@ -168,7 +208,12 @@ fn no_event_over_the_clients_bound_leaves() {
     let large = "x".repeat(CLIENT_EVENT_BYTES_MAX);
     let notice = json!({"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":large}});
     for (era, speaks) in ERAS {
-        let text = [event(&progress(1)), event(&notice), event(&done())].concat();
+        let text = [
+            event(&sent_progress(1)),
+            event(&notice),
+            event(&sent_done()),
+        ]
+        .concat();
         let (_, got) = answered(speaks, era, vec![Piece::Bytes(text.into_bytes())]);
         assert_eq!(got.messages(), [progress(1), done()], "{era:?}");
     }
@@ -178,15 +223,18 @@ fn no_event_over_the_clients_bound_leaves() {
 #[test]
 fn a_large_answer_is_json_or_an_error() {
     let large = "x".repeat(CLIENT_EVENT_BYTES_MAX);
-    let answer = json!({"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":large}],"resultType":"complete"}});
+    let answer = |id: Value| json!({"jsonrpc":"2.0","id":id,"result":{"content":[{"type":"text","text":large}],"resultType":"complete"}});
+    let sent = event(&answer(json!("$ID")));
     for (era, speaks) in ERAS {
-        let (_, got) = answered(speaks, era, vec![Piece::Bytes(event(&answer).into_bytes())]);
-        assert_eq!(*got.json(), answer);
-        let text = [event(&progress(1)), event(&answer)].concat();
+        let (_, got) = answered(speaks, era, vec![Piece::Bytes(sent.clone().into_bytes())]);
+        assert_eq!(*got.json(), answer(json!(1)));
+        let text = [event(&sent_progress(1)), sent.clone()].concat();
         let (_, got) = answered(speaks, era, vec![Piece::Bytes(text.into_bytes())]);
         let messages = got.messages();
         assert_eq!(messages.len(), 2);
+        assert_eq!(messages[0], progress(1));
         assert_eq!(messages[1]["id"], 1);
+        assert_eq!(messages[1]["error"]["code"], -32000, "{era:?}");
         let length = messages[1].to_string().len();
         assert!(
             length <= CLIENT_EVENT_BYTES_MAX,
@@ -200,7 +248,7 @@ fn an_answer_to_something_else_ends_the_call() {
     for id in [json!(2), json!("1"), json!(null), json!(1.5)] {
         for (era, speaks) in ERAS {
             let other = json!({"jsonrpc":"2.0","id":id,"result":{}});
-            let text = [event(&other), event(&done())].concat();
+            let text = [event(&other), event(&sent_done())].concat();
             let (scene, got) = answered(speaks, era, vec![Piece::Bytes(text.into_bytes())]);
             let messages = got.messages();
             assert_eq!(messages.len(), 1, "{id}");
@@ -219,23 +267,36 @@ fn an_answer_to_something_else_ends_the_call() {
 #[test]
 fn an_id_may_be_spelled_in_another_way() {
     for spelled in [r#""caf\u00e9""#, r#""a\/b""#, r#""\u0061""#] {
-        let id: Value = serde_json::from_str(spelled).unwrap();
-        let scene = scene(Speaks::Legacy);
-        scene.jira.will_answer(Canned::json(
-            json!({"jsonrpc":"2.0","id":id,"result":{"content":[]}}),
-        ));
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":{spelled},"method":"tools/call","params":{{"name":"jira_set","arguments":{{}}}}}}"#
-        );
-        let caller = scene.caller("alice", Era::Legacy, &serde_json::from_str(&body).unwrap());
-        let got = scene.send_as(&caller, &body);
-        assert_eq!(
-            got.json()["result"],
-            json!({"content":[]}),
-            "{spelled}: {}",
-            got.json()
-        );
-        assert_eq!(got.json()["id"], id);
+        for with_session in [true, false] {
+            let scene = Scene::new(Speaks::Legacy, Speaks::Legacy).synced();
+            if with_session {
+                scene.world.with_session();
+            }
+            scene.jira.will_reply(|request| {
+                // As serde spells a text, and as nobody does.
+                let text = request["id"].as_str().expect("a text").to_owned();
+                let escaped: String = text
+                    .chars()
+                    .map(|char| format!("\\u{:04x}", u32::from(char)))
+                    .collect();
+                let text =
+                    format!(r#"{{"jsonrpc":"2.0","id":"{escaped}","result":{{"content":[]}}}}"#);
+                Canned::with(200, BodyKind::Json, text)
+            });
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":{spelled},"method":"tools/call","params":{{"name":"jira_set","arguments":{{}}}}}}"#
+            );
+            let caller = scene.caller("alice", Era::Legacy, &serde_json::from_str(&body).unwrap());
+            let got = scene.send_as(&caller, &body);
+            assert_eq!(
+                got.json()["result"],
+                json!({"content":[]}),
+                "{spelled}: {}",
+                got.json()
+            );
+            let id: Value = serde_json::from_str(spelled).unwrap();
+            assert_eq!(got.json()["id"], id);
+        }
     }
 }
 
@@ -276,7 +337,7 @@ fn results_are_completed_for_modern_clients() {
     ] {
         for streamed in [false, true] {
             let scene = scene(Speaks::Legacy);
-            let answer = json!({"jsonrpc":"2.0","id":1,"result":given});
+            let answer = json!({"jsonrpc":"2.0","id":"$ID","result":given});
             let canned = if streamed {
                 Canned::messages(&[answer])
             } else {
@@ -300,11 +361,9 @@ fn no_member_of_a_result_is_written_twice() {
     for given in [r#""ttlMs":5"#, r#""cacheScope":"public""#] {
         let scene = scene(Speaks::Modern);
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"contents":[],{given}}}}}"#);
-        scene.jira.will_answer(Canned::with(
-            200,
-            portcullis::portal::ports::BodyKind::Json,
-            text,
-        ));
+        scene
+            .jira
+            .will_answer(Canned::with(200, BodyKind::Json, text));
         let body = super::scene::request(Era::Modern, "resources/read", json!({"uri":"jira://a"}));
         let caller = scene.caller("alice", Era::Modern, &body);
         let body = body.to_string();

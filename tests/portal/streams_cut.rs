@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::mcp_server::Speaks;
 use super::scene::{Body, Scene};
-use super::streams::{done, progress, scene};
+use super::streams::{done, progress, scene, sent_done, sent_progress};
 use super::upstreams::{Canned, Piece, event};
 
 fn bytes(text: &str) -> Piece {
@@ -32,7 +32,7 @@ fn a_cut_stream_without_event_ids_is_an_error_and_nothing_is_repeated() {
             Some(Piece::Hang),
         ] {
             let scene = scene(speaks);
-            let mut pieces = vec![bytes(&event(&progress(1)))];
+            let mut pieces = vec![bytes(&event(&sent_progress(1)))];
             let fault = if matches!(end, Some(Piece::Hang)) {
                 "upstream_timed_out"
             } else {
@@ -65,7 +65,7 @@ fn a_modern_stream_is_not_resumed() {
     let scene = scene(Speaks::Modern);
     scene.jira.will_answer(Canned::events(vec![bytes(&format!(
         "id: 7\n{}",
-        event(&progress(1))
+        event(&sent_progress(1))
     ))]));
     let got = scene.call(Era::Modern, "jira_set").messages();
     assert_eq!(got[1]["error"]["code"], -32000);
@@ -80,16 +80,16 @@ fn a_legacy_stream_with_event_ids_is_taken_up_by_get() {
             let begun = scene.world.timers.now_ms();
             let first = format!(
                 "id: e1\nretry: 2500\ndata:\n\nid: e2\n{}data: half of an ev",
-                event(&progress(1))
+                event(&sent_progress(1))
             );
             let mut pieces = vec![bytes(&first)];
             pieces.extend(broken);
             scene.jira.will_answer(Canned::events(pieces));
             scene.jira.will_answer(Canned::events(vec![bytes(&format!(
                 "id: e3\n{}",
-                event(&progress(2))
+                event(&sent_progress(2))
             ))]));
-            scene.jira.will_answer(Canned::messages(&[done()]));
+            scene.jira.will_answer(Canned::messages(&[sent_done()]));
             let got = scene.call(era, "jira_set").messages();
             assert_eq!(got, [progress(1), progress(2), done()]);
             assert_eq!(
@@ -126,7 +126,7 @@ fn a_server_that_closes_after_its_first_event_is_polled() {
         scene.jira.will_answer(Canned::events(vec![bytes(&format!(
             "id: e1\nretry: {pause_ms}\ndata:\n\n"
         ))]));
-        scene.jira.will_answer(Canned::messages(&[done()]));
+        scene.jira.will_answer(Canned::messages(&[sent_done()]));
         let got = scene.call(Era::Legacy, "jira_set").messages();
         assert_eq!(got, [done()], "{pause_ms} ms");
         assert_eq!(
@@ -189,7 +189,7 @@ fn a_client_that_goes_away_leaves_a_row_and_a_legacy_server_is_told() {
     ] {
         let scene = scene(speaks);
         scene.jira.will_answer(Canned::events(vec![
-            bytes(&event(&progress(1))),
+            bytes(&event(&sent_progress(1))),
             Piece::Hang,
         ]));
         let mut got = scene.call(era, "jira_set");
@@ -208,7 +208,13 @@ fn a_client_that_goes_away_leaves_a_row_and_a_legacy_server_is_told() {
             ["jira tools/call", "jira notifications/cancelled"]
         );
         let sent = scene.world.upstreams.sent.borrow();
-        assert_eq!(sent[1].json()["params"], json!({"requestId":1}));
+        let id = &sent[0].json()["id"];
+        assert_ne!(
+            *id,
+            json!(1),
+            "callers without a session share the server's"
+        );
+        assert_eq!(sent[1].json()["params"], json!({"requestId":id}));
         assert_eq!(
             sent[1].header("Mcp-Session-Id"),
             sent[0].header("Mcp-Session-Id")
@@ -238,7 +244,7 @@ fn a_client_that_goes_away_while_the_outcome_is_written_leaves_a_row() {
     let scene = scene(Speaks::Modern);
     scene
         .jira
-        .will_answer(Canned::messages(&[progress(1), done()]));
+        .will_answer(Canned::messages(&[sent_progress(1), sent_done()]));
     let mut got = scene.call(Era::Modern, "jira_set");
     assert_eq!(got.next(), Some(progress(1)));
     scene.world.ledger.slow_ms.set(5_000);
@@ -252,13 +258,13 @@ fn a_client_that_goes_away_while_the_outcome_is_written_leaves_a_row() {
 #[test]
 fn nothing_stays_in_flight() {
     let cases: [(&str, Canned); 5] = [
-        ("answered", Canned::messages(&[done()])),
+        ("answered", Canned::messages(&[sent_done()])),
         ("cut", Canned::events(Vec::new())),
         ("unreachable", Canned::fault(UpstreamFault::Unreachable)),
         ("status", Canned::status(500)),
         (
             "client gone",
-            Canned::events(vec![bytes(&event(&progress(1))), Piece::Hang]),
+            Canned::events(vec![bytes(&event(&sent_progress(1))), Piece::Hang]),
         ),
     ];
     for (what, canned) in cases {
@@ -279,7 +285,7 @@ fn nothing_stays_in_flight() {
 fn a_legacy_client_cancels_what_is_in_flight() {
     let scene = with_session();
     scene.jira.will_answer(Canned::events(vec![
-        bytes(&event(&progress(1))),
+        bytes(&event(&sent_progress(1))),
         Piece::Hang,
     ]));
     let mut got = scene.call(Era::Legacy, "jira_set");

@@ -203,7 +203,7 @@ fn a_failing_listing_fails_the_sync() {
         ("unreachable", Canned::fault(UpstreamFault::Unreachable)),
         (
             "another shape",
-            Canned::json(json!({"jsonrpc":"2.0","id":1,"result":{"tools":7}})),
+            Canned::json(json!({"jsonrpc":"2.0","id":"portcullis-list","result":{"tools":7}})),
         ),
         ("internal error", rpc(-32603)),
         ("server error", rpc(-32000)),

@@ -223,7 +223,7 @@ fn every_request_reaches_what_it_may_and_leaves_its_rows() {
                     "{what}"
                 );
                 assert_eq!((&*row.era, row.revision), (era.as_str(), 7), "{what}");
-                assert_eq!(row.request_id, "r1", "{what}");
+                assert_eq!(row.request_id, scene.last_request_id(), "{what}");
             }
             assert!(
                 expected.rows.iter().all(|row| !row.starts_with("refusal"))

@@ -128,11 +128,43 @@ impl Canned {
     pub fn after(self, delay_ms: u64) -> Self {
         Self { delay_ms, ..self }
     }
+
+    /// The same with the id and the progress token of a request in place of `"$ID"` and `"$TOKEN"`.
+    pub fn about(mut self, request: &Value) -> Self {
+        for piece in &mut self.pieces {
+            if let Piece::Bytes(bytes) = piece {
+                *bytes = about(bytes, request);
+            }
+        }
+        self
+    }
 }
 
 /// One event of a stream.
 pub fn event(message: &Value) -> String {
     format!("data: {message}\n\n")
+}
+
+/// Bytes with the id and the progress token of a request in place of `"$ID"` and `"$TOKEN"`.
+pub fn about(bytes: &[u8], request: &Value) -> Vec<u8> {
+    let token = &request["params"]["_meta"]["progressToken"];
+    let named = replaced(bytes, br#""$ID""#, &request["id"].to_string());
+    replaced(&named, br#""$TOKEN""#, &token.to_string())
+}
+
+fn replaced(bytes: &[u8], placeholder: &[u8], text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, others)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(placeholder) {
+            out.extend_from_slice(text.as_bytes());
+            rest = after;
+        } else {
+            out.push(*first);
+            rest = others;
+        }
+    }
+    out
 }
 
 type Answering = Box<dyn FnMut(&Sent) -> Canned>;

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::ledger::Break;
 use super::mcp_server::Speaks;
 use super::scene::Scene;
+use super::streams::{progress, sent_done, sent_progress};
 use super::upstreams::{Canned, Piece, event};
 
 const ERAS: [(Era, Speaks); 2] = [(Era::Modern, Speaks::Modern), (Era::Legacy, Speaks::Legacy)];
@@ -88,13 +89,13 @@ fn an_unrecorded_outcome_withholds_the_reply() {
 fn an_unrecorded_outcome_withholds_the_answer_of_a_stream() {
     for (era, speaks) in ERAS {
         let scene = scene(speaks);
-        scene.jira.will_answer(Canned::messages(&[
-            json!({"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}),
-            json!({"jsonrpc":"2.0","id":1,"result":{"content":[],"resultType":"complete"}}),
-        ]));
+        scene
+            .jira
+            .will_answer(Canned::messages(&[sent_progress(1), sent_done()]));
         scene.world.ledger.break_next(&[None, Some(Break::Before)]);
         let got = scene.call(era, "jira_set").messages();
         assert_eq!(got.len(), 2);
+        assert_eq!(got[0], progress(1));
         assert_eq!(got[1]["error"]["code"], -32603);
         assert_eq!(got[1]["id"], 1);
         assert_eq!(scene.rows(), ["intent pending -", "outcome ok -"]);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { callTool, legacy, legacyHeaders, modern, openSession, send } from "./support/client.mjs";
-import { refuseAll } from "./support/refusals.mjs";
+import { assertRecorded, refuseAll } from "./support/refusals.mjs";
 import { startWorld } from "./support/world.mjs";
 
 const options = { timeout: 60_000 };
@@ -280,3 +280,5 @@ test("a modern request ignores a session id, even one that does not exist", opti
   assert.ok(answer.json.result.tools.length > 0);
   assert.equal(answer.headers["mcp-session-id"], undefined);
 });
+
+test("every refusal above has exactly one row in the trail", options, () => assertRecorded(world));

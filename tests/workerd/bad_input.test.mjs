@@ -13,7 +13,7 @@ import {
   openSession,
   send,
 } from "./support/client.mjs";
-import { refuseAll } from "./support/refusals.mjs";
+import { assertRecorded, refuseAll } from "./support/refusals.mjs";
 import { startWorld } from "./support/world.mjs";
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
@@ -315,3 +315,5 @@ test("missing _meta fields and versions that are not spoken", options, async () 
   }
   await refuseAll(world, rows);
 });
+
+test("every refusal above has exactly one row in the trail", options, () => assertRecorded(world));

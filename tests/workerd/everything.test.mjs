@@ -213,21 +213,3 @@ test("a modern client uses the same legacy server", LIMIT, async () => {
     await modern.close();
   }
 });
-
-test(
-  "two modern clients of one person whose requests carry the same id get each their own answer",
-  LIMIT,
-  async () => {
-    const token = await world.token();
-    const { ask } = await import("./fixtures/rpc.mjs");
-    const one = { name: "ev_trigger-long-running-operation", arguments: { duration: 2, steps: 2 } };
-    const first = ask(world.url(), token, "tools/call", one, { id: 7, ms: 15_000 });
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    const other = { name: "ev_trigger-long-running-operation", arguments: { duration: 1, steps: 1 } };
-    const second = ask(world.url(), token, "tools/call", other, { id: 7, ms: 15_000 });
-    const answers = await Promise.all([first, second]);
-    const texts = answers.map(({ answer }) => answer.result?.content[0].text ?? JSON.stringify(answer));
-    assert.match(texts[0], /Duration: 2 seconds, Steps: 2/);
-    assert.match(texts[1], /Duration: 1 seconds, Steps: 1/);
-  },
-);

@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
 import { startIssuer } from "../harness/identity.mjs";
 import { callTool, modern, openSession, send } from "./support/client.mjs";
-import { auditRows, refuseAll } from "./support/refusals.mjs";
+import { assertRecorded, auditRows, refuseAll } from "./support/refusals.mjs";
 import { issuerEntry, startWorld } from "./support/world.mjs";
 
 const options = { timeout: 60_000 };
@@ -182,8 +182,11 @@ test("claims that do not hold", options, async () => {
   for (const [name, each] of Object.entries(claims)) {
     rows.push(refusedRow(name, await issuer.token(each)));
   }
-  rows.push(refusedRow("longer than 16 KiB", await issuer.token({ padding: "x".repeat(17_000) })));
-  rows.push(refusedRow("longer than 100 KiB", await issuer.token({ padding: "x".repeat(100_000) })));
+  for (const bytes of [17_000, 100_000]) {
+    const endless = await issuer.token({ padding: "x".repeat(bytes) });
+    const tooLong = { status: 431, code: -32600 };
+    rows.push({ name: `${bytes} bytes of padding`, act: () => callWith(endless), ...tooLong });
+  }
   await refuseAll(world, rows);
   for (const aud of [`${portal.origin}/mcp`, ["https://elsewhere.example", "portcullis"]]) {
     const answer = await callWith(await issuer.token({ aud }));
@@ -334,3 +337,5 @@ test("the audit says who was refused and why, and holds no token", options, asyn
   assert.match(row.reason, /^unauthenticated/);
   assert.ok(!JSON.stringify(row).includes(token.split(".")[1]));
 });
+
+test("every refusal above has exactly one row in the trail", options, () => assertRecorded(world));

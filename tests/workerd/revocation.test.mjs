@@ -12,7 +12,7 @@ import {
   openSession,
   openStream,
 } from "./support/client.mjs";
-import { refuseAll } from "./support/refusals.mjs";
+import { assertRecorded, refuseAll } from "./support/refusals.mjs";
 import { startWorld } from "./support/world.mjs";
 
 const options = { timeout: 90_000 };
@@ -166,3 +166,5 @@ test("while D1 takes no rows, calls go on and no row is lost", options, async ()
   await sleep(1_000);
   assert.equal(await count(), 30);
 });
+
+test("every refusal above has exactly one row in the trail", options, () => assertRecorded(world));

@@ -7,6 +7,9 @@ const ROWS_MS = 4_000;
 /** A second row would come with the same batch or the next. */
 const SECOND_ROW_MS = 1_200;
 
+/** What was refused at each portal and must be on record: `{ name, requestId }`. */
+const owed = new Map();
+
 /** How many rows each of these requests has, once the trail has come to rest. */
 export async function auditCounts(portal, requestIds) {
   const count = async () => {
@@ -23,6 +26,20 @@ export async function auditCounts(portal, requestIds) {
   return requestIds.map((id) => counts.get(id) ?? 0);
 }
 
+/** The last demand on every refusal of a file, made once for all of them: one row in the trail, and one only. */
+export async function assertRecorded({ portal }) {
+  const refusals = owed.get(portal) ?? [];
+  assert.ok(refusals.length > 0, "nothing was refused before");
+  const counts = await auditCounts(
+    portal,
+    refusals.map((each) => each.requestId),
+  );
+  const faults = refusals
+    .map(({ name }, index) => `${name}: ${counts[index]} rows`)
+    .filter((_, index) => counts[index] !== 1);
+  assert.deepEqual(faults, [], `${faults.length} of ${refusals.length} refusals`);
+}
+
 /** The rows of one request in the order of their ids, as soon as `count` of them are there. */
 export async function auditRows(portal, requestId, count = 1) {
   const sql = "SELECT * FROM audit_events WHERE request_id = ? ORDER BY id";
@@ -34,7 +51,8 @@ export async function auditRows(portal, requestId, count = 1) {
 }
 
 /**
- * Runs a table of refusals and demands of each what every refusal owes. All failures are reported at once.
+ * Runs a table of refusals and demands of each what every refusal owes. All failures are reported at once. What is on
+ * record of them `assertRecorded` looks at, in the last test of a file.
  * @param {{ portal: object, upstreams: { calls: number }[] }} world
  * @param {{ name: string, act: () => Promise<object>, status: number | number[], code?: number | number[],
  *   id?: unknown, audit?: boolean, check?: (answer: object) => void }[]} rows `id` undefined: not looked at;
@@ -42,7 +60,6 @@ export async function auditRows(portal, requestId, count = 1) {
  */
 export async function refuseAll({ portal, upstreams }, rows) {
   const faults = [];
-  const recorded = [];
   const calls = () => upstreams.reduce((sum, upstream) => sum + upstream.calls, 0);
   for (const row of rows) {
     const before = calls();
@@ -62,7 +79,7 @@ export async function refuseAll({ portal, upstreams }, rows) {
       demands.push(() =>
         assert.match(String(requestId), /^[0-9a-f-]{32,36}$/, "error.data.requestId is missing"),
       );
-      recorded.push({ name: row.name, requestId });
+      owed.set(portal, [...(owed.get(portal) ?? []), { name: row.name, requestId }]);
     }
     for (const demand of demands) {
       try {
@@ -72,15 +89,6 @@ export async function refuseAll({ portal, upstreams }, rows) {
       }
     }
   }
-  const counts = await auditCounts(
-    portal,
-    recorded.map((each) => each.requestId),
-  );
-  recorded.forEach((each, index) => {
-    if (counts[index] !== 1) {
-      faults.push(`${each.name}: ${counts[index]} audit rows instead of 1`);
-    }
-  });
   assert.deepEqual(faults, [], `${faults.length} of ${rows.length} rows`);
 }
 
