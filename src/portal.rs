@@ -14,6 +14,7 @@
 pub mod call;
 pub mod caller;
 pub mod discover;
+pub mod finish;
 pub mod handle;
 pub mod inspect;
 pub mod list;

@@ -35,21 +35,29 @@ mod eras;
 mod listen;
 #[path = "portal/listings.rs"]
 mod listings;
+#[path = "portal/quiet.rs"]
+mod quiet;
 #[path = "portal/reverse.rs"]
 mod reverse;
 #[path = "portal/seals.rs"]
 mod seals;
 #[path = "portal/sessions.rs"]
 mod sessions;
+#[path = "portal/shared.rs"]
+mod shared;
 #[path = "portal/streams.rs"]
 mod streams;
 #[path = "portal/streams_cut.rs"]
 mod streams_cut;
 #[path = "portal/sync.rs"]
 mod sync;
+#[path = "portal/sync_ids.rs"]
+mod sync_ids;
 #[path = "portal/sync_pages.rs"]
 mod sync_pages;
 #[path = "portal/table.rs"]
 mod table;
+#[path = "portal/toggles.rs"]
+mod toggles;
 #[path = "portal/writes.rs"]
 mod writes;

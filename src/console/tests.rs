@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::config::CodeMode;
+use crate::config::{CodeMode, Inspect};
 
 fn portal(name: &str) -> Portal {
     Portal {

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::caller::{Caller, Deed, Ending};
+use super::finish::{Finisher, Keeper};
 use super::inspect::Toward;
 use super::ports::{BodyKind, Original, Ports, UpstreamBody, UpstreamReply, UpstreamSession};
 use super::reply::{Reply, ReplyBody};
-use super::stream::{self, Finisher, Keeper};
+use super::stream;
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::{self, Named, Target};

@@ -11,25 +11,21 @@ use futures::StreamExt as _;
 use futures::future::{Either, select};
 use futures::stream::LocalBoxStream;
 
-use super::call::state_binding;
-use super::caller::{Caller, Deed, Ending};
-use super::inspect::{Seen, Toward};
-use super::ports::{AuditSink, BodyKind, Original, Ports, UpstreamBody, UpstreamSession};
+use super::caller::Ending;
+use super::ports::{BodyKind, Original, Ports, UpstreamBody};
 use super::reply::{Outgoing, Reply};
 use crate::audit::{Kind, Status};
-use crate::config::{Inspect, Server};
-use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault, to_wire};
+use crate::error::{PortalError, Rejection, UpstreamFault};
 use crate::limits::{
     CALL_TIMEOUTS_MAX, CLIENT_EVENT_BYTES_MAX, KEEP_ALIVE_MS, UPSTREAM_EVENT_BYTES_MAX,
 };
+use crate::mcp::Era;
 use crate::mcp::event_stream::{Event, EventReader};
-use crate::mcp::json::{Raw, escape_into, splice};
+use crate::mcp::json::splice;
 use crate::mcp::reply::{Direction, Glance};
-use crate::mcp::{Era, Method, reply as wire_reply};
-use crate::policy::Permit;
-use crate::upstream::body::result_supplement;
 use crate::upstream::{legacy_request, legacy_stream};
 
+use super::finish::{Finished, Finisher};
 /// How long the choice between a JSON reply and a stream waits for the server's first message.
 const FIRST_MESSAGE_MS: u64 = 1_000;
 
@@ -42,307 +38,13 @@ const RESUMPTION_PAUSE_MS: u64 = 1_000;
 /// Longest pause a server may ask for.
 const RESUMPTION_PAUSE_MS_MAX: u64 = 30_000;
 
-/// What is needed to end a call properly.
-pub struct Finisher<P: Ports> {
-    /// The world.
-    pub ports: P,
-    /// Who called.
-    pub caller: Rc<Caller>,
-    /// What they did.
-    pub deed: Deed,
-    /// What inspection saw of what came back.
-    pub came_back: Cell<Seen>,
-    /// Where.
-    pub server: Rc<Server>,
-    /// How the server speaks.
-    pub server_era: Era,
-    /// The legacy session the call was made in.
-    pub session: Option<UpstreamSession>,
-    /// The id of the client's request, as JSON text.
-    pub request_id: String,
-    /// The id under which the server knows it.
-    pub sent_id: String,
-    /// The client's progress token, as JSON text.
-    pub progress_token: Option<String>,
-    /// The method.
-    pub method: Method,
-    /// The permit of the call, for what belongs to it: taking its stream up again, answering for an absent client.
-    pub permit: Rc<Permit>,
-}
-
-/// What an answer was.
-pub struct Finished {
-    status: Status,
-    reason: Option<String>,
-    changed: Option<Vec<u8>>,
-    refused: Option<PortalError>,
-}
-
-impl<P: Ports> Finisher<P> {
-    /// Reads an answer and makes the client's of it.
-    ///
-    /// # Errors
-    /// A word for what is wrong with it: it is no answer to this request.
-    pub fn read(&self, message: &[u8], status: u16) -> Result<Finished, &'static str> {
-        self.inspect(message);
-        let id = Glance::at(message).ok().and_then(|glance| glance.id);
-        let Some(id) = id.filter(|id| self.sent_id != self.request_id && self.is_own(*id)) else {
-            return self.judge(message, status);
-        };
-        let renamed = splice(message, &[(id.start..id.end, self.request_id.as_bytes())]);
-        let mut finished = self.judge(&renamed, status)?;
-        finished.changed.get_or_insert(renamed);
-        Ok(finished)
-    }
-
-    /// Judges an answer that names the client's request.
-    fn judge(&self, message: &[u8], status: u16) -> Result<Finished, &'static str> {
-        let glance = Glance::at(message).map_err(|_| "not JSON")?;
-        if glance.direction() != Some(Direction::Answer) {
-            return Err("no answer");
-        }
-        if glance.error.is_some() {
-            if glance
-                .id
-                .is_some_and(|id| !self.is_own(id) && id.text != "null")
-            {
-                return Err("an answer to something else");
-            }
-            // An error without an id is about this request: it is the only one in this exchange.
-            let changed = match glance.id {
-                Some(id) if id.text == self.request_id => None,
-                Some(id) => Some(splice(
-                    message,
-                    &[(id.start..id.end, self.request_id.as_bytes())],
-                )),
-                None => glance.error.map(|error| self.error_with_id(error.text)),
-            };
-            return Ok(Finished {
-                status: Status::RpcError,
-                reason: None,
-                changed,
-                refused: None,
-            });
-        }
-        if status >= 400 {
-            return Err("a result under an error status");
-        }
-        if glance.id.is_none_or(|id| !self.is_own(id)) {
-            return Err("an answer to something else");
-        }
-        if glance.is_task() {
-            return Err("a task handle, which was not asked for");
-        }
-        if glance.wants_input() {
-            return Ok(self.input_required(message, &glance));
-        }
-        let status = if glance.is_error {
-            Status::ToolError
-        } else {
-            Status::Ok
-        };
-        Ok(Finished {
-            status,
-            reason: None,
-            changed: self.supplemented(message, &glance),
-            refused: None,
-        })
-    }
-
-    fn error_with_id(&self, error: &str) -> Vec<u8> {
-        let id = &self.request_id;
-        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}").into_bytes()
-    }
-
-    /// Whether an id is the request's, however it is spelled.
-    fn is_own(&self, id: Raw<'_>) -> bool {
-        let text = |json: &str| serde_json::from_str::<String>(json).ok();
-        [&self.sent_id, &self.request_id]
-            .into_iter()
-            .any(|own| id.text == own || text(id.text).is_some_and(|id| text(own) == Some(id)))
-    }
-
-    /// The server asks for input: its state leaves sealed. Across eras nobody can be asked yet.
-    fn input_required(&self, message: &[u8], glance: &Glance<'_>) -> Finished {
-        let ended = |changed, refused| Finished {
-            status: Status::InputRequired,
-            reason: None,
-            changed,
-            refused,
-        };
-        if self.caller.era == Era::Legacy {
-            return ended(None, Some(Rejection::InputAcrossEras.into()));
-        }
-        let Some(state) = glance.request_state else {
-            return ended(None, None);
-        };
-        let plain = serde_json::from_str::<String>(state.text).unwrap_or_default();
-        let mut nonce = [0_u8; 24];
-        self.ports.fill(&mut nonce);
-        let request = format!(
-            "{} {}",
-            self.method.as_str(),
-            self.deed.target.as_deref().unwrap_or_default()
-        );
-        let binding = state_binding(&self.caller, &self.server, &request);
-        match self
-            .ports
-            .sealer()
-            .seal(binding, plain.as_bytes(), self.ports.now_ms(), nonce)
-        {
-            Some(sealed) => {
-                let mut quoted = Vec::with_capacity(sealed.len().saturating_add(2));
-                escape_into(&mut quoted, &sealed);
-                ended(
-                    Some(splice(message, &[(state.start..state.end, &quoted)])),
-                    None,
-                )
-            }
-            None => ended(None, Some(Internal::Platform.into())),
-        }
-    }
-
-    /// What a modern client requires of a result and the server did not send.
-    fn supplemented(&self, message: &[u8], glance: &Glance<'_>) -> Option<Vec<u8>> {
-        if self.caller.era == Era::Legacy {
-            return None;
-        }
-        let is_cacheable = self.method == Method::ResourcesRead;
-        let supplement = result_supplement(
-            glance.result_type.is_none(),
-            is_cacheable && !glance.has_ttl,
-            is_cacheable && !glance.has_cache_scope,
-        );
-        if supplement.is_empty() {
-            return None;
-        }
-        let result = glance.result?;
-        let inside = result.text.strip_prefix('{')?;
-        let is_empty = inside.trim_start().starts_with('}');
-        let insertion = if is_empty {
-            supplement
-        } else {
-            format!("{supplement},")
-        };
-        let at = result.start.saturating_add(1);
-        Some(splice(message, &[(at..at, insertion.as_bytes())]))
-    }
-
-    /// (9) Looks at a message on its way to the client.
-    pub fn inspect(&self, message: &[u8]) {
-        if self.caller.portal.inspect == Inspect::Log {
-            let mut seen = self.came_back.get();
-            seen.look(Toward::Client, message);
-            self.came_back.set(seen);
-        }
-    }
-
-    /// Records the end and returns the changed answer, where it was changed.
-    ///
-    /// # Errors
-    /// The answer may not be passed on: it asks for input that cannot be given, or it could not be recorded.
-    pub async fn finish(
-        &self,
-        finished: Finished,
-        reply_bytes: usize,
-    ) -> Result<Option<Vec<u8>>, PortalError> {
-        let Finished {
-            status,
-            reason,
-            changed,
-            refused,
-        } = finished;
-        let reason = reason.or_else(|| refused.as_ref().map(|error| error.label().to_owned()));
-        self.record(status, reason, reply_bytes).await?;
-        refused.map_or(Ok(changed), Err)
-    }
-
-    async fn record(
-        &self,
-        status: Status,
-        reason: Option<String>,
-        reply_bytes: usize,
-    ) -> Result<(), PortalError> {
-        self.ports.note_in_flight(&self.request_id, None);
-        let ending = Ending {
-            kind: Kind::Outcome,
-            status,
-            reason,
-            reply_bytes: reply_bytes as u64,
-        };
-        let event = self.caller.event(&self.ports, &self.done(), ending);
-        if !self.deed.is_write {
-            self.ports.queue(event);
-            return Ok(());
-        }
-        let keeper = Keeper::new(&self.ports, event.clone());
-        self.ports
-            .append(vec![event])
-            .await
-            .map_err(|_| PortalError::from(Internal::OutcomeUnrecorded))?;
-        keeper.let_go();
-        Ok(())
-    }
-
-    /// The deed with all that was seen of it.
-    fn done(&self) -> Deed {
-        let mut deed = self.deed.clone();
-        if let Some(seen) = &mut deed.seen {
-            seen.add(self.came_back.get());
-        }
-        deed
-    }
-
-    fn failure(&self, fault: UpstreamFault) -> PortalError {
-        UpstreamFailure {
-            server: self.server.id.clone(),
-            fault,
-        }
-        .into()
-    }
-
-    /// An error in place of the answer.
-    fn error_message(&self, error: &PortalError) -> Vec<u8> {
-        wire_reply::error(
-            &self.request_id,
-            &to_wire(error, self.caller.era),
-            &self.caller.request_id,
-        )
-    }
-}
-
-/// Queues a row that was not stored for certain, also where nobody waits for that any more. The ledger keeps one row of
-/// an id.
-pub(super) struct Keeper<'p, P: AuditSink> {
-    ports: &'p P,
-    event: Option<crate::audit::Event>,
-}
-
-impl<'p, P: AuditSink> Keeper<'p, P> {
-    pub(super) fn new(ports: &'p P, event: crate::audit::Event) -> Self {
-        let event = Some(event);
-        Self { ports, event }
-    }
-
-    pub(super) fn let_go(mut self) {
-        self.event = None;
-    }
-}
-
-impl<P: AuditSink> Drop for Keeper<'_, P> {
-    fn drop(&mut self) {
-        if let Some(event) = self.event.take() {
-            self.ports.queue(event);
-        }
-    }
-}
-
 /// Answers from an event stream: as JSON where the answer is the first message, else as a stream.
 pub(super) async fn answer<P: Ports>(
     finisher: Finisher<P>,
     body: P::Body,
 ) -> Result<Reply<Original<P>>, (PortalError, bool)> {
     let ports = finisher.ports.clone();
+    let began_ms = ports.now_ms();
     let is_stream = Rc::new(Cell::new(false));
     // The stream owns the read that is under way, so giving up waiting for it loses nothing.
     let mut messages = futures::stream::unfold(
@@ -367,10 +69,37 @@ pub(super) async fn answer<P: Ports>(
     if let Some((Outgoing::Message(message), true)) = first {
         return Ok(Reply::json(message));
     }
-    let events = futures::stream::iter(first)
+    let messages = futures::stream::iter(first)
         .chain(messages)
         .map(|(message, _)| message);
-    Ok(Reply::events(events.boxed_local()))
+    let events = kept_alive(ports, messages.boxed_local(), began_ms);
+    Ok(Reply::events(events))
+}
+
+/// Says something on a quiet stream, so that the connection is kept open and a client that left is noticed. What counts
+/// is what the client receives, not what its server sends.
+fn kept_alive<P: Ports>(
+    ports: P,
+    messages: LocalBoxStream<'static, Outgoing>,
+    since_ms: u64,
+) -> LocalBoxStream<'static, Outgoing> {
+    futures::stream::unfold(
+        (ports, messages, since_ms),
+        |(ports, mut messages, since_ms)| async move {
+            let due_ms = since_ms.saturating_add(KEEP_ALIVE_MS);
+            let next = {
+                let alarm = std::pin::pin!(ports.sleep_ms(due_ms.saturating_sub(ports.now_ms())));
+                // The stream owns what it is doing, so giving up waiting for it loses nothing.
+                match select(messages.next(), alarm).await {
+                    Either::Left((message, _)) => message?,
+                    Either::Right(_) => Outgoing::KeepAlive,
+                }
+            };
+            let now_ms = ports.now_ms();
+            Some((next, (ports, messages, now_ms)))
+        },
+    )
+    .boxed_local()
 }
 
 /// A body as a stream that owns the read under way: giving up waiting for it loses nothing.
@@ -445,13 +174,12 @@ impl<P: Ports> Relay<P> {
             let ports = &self.finisher.ports;
             let now_ms = ports.now_ms();
             if now_ms >= self.ends_ms {
-                let life_ms = self.ends_ms.saturating_sub(self.began_ms);
-                self.fail(UpstreamFault::TimedOut(life_ms)).await;
+                self.outlived().await;
                 continue;
             }
-            let pause_ms = KEEP_ALIVE_MS.min(self.ends_ms.saturating_sub(now_ms));
             let chunk = {
-                let alarm = std::pin::pin!(ports.sleep_ms(pause_ms));
+                let left_ms = self.ends_ms.saturating_sub(now_ms);
+                let alarm = std::pin::pin!(ports.sleep_ms(left_ms));
                 match select(self.chunks.next(), alarm).await {
                     Either::Left((chunk, _)) => Some(chunk),
                     Either::Right(_) => None,
@@ -464,8 +192,6 @@ impl<P: Ports> Relay<P> {
                 }
                 Some(Some(Err(fault))) => self.broken(fault).await,
                 Some(None) => self.broken(UpstreamFault::Cut).await,
-                // Quiet: the connection is kept open, and a client that left is noticed.
-                None if self.is_stream.get() => return Some(Outgoing::KeepAlive),
                 None => {}
             }
         }
@@ -658,13 +384,26 @@ impl<P: Ports> Relay<P> {
             return self.fail(fault).await;
         };
         self.resumptions = self.resumptions.saturating_add(1);
-        finisher.ports.sleep_ms(self.pause_ms).await;
-        let request = legacy_stream(&finisher.server, &session, Some(&last_event_id));
-        match finisher
-            .ports
-            .send(&finisher.permit, &finisher.server, request)
-            .await
-        {
+        let ports = &finisher.ports;
+        let again = async {
+            ports.sleep_ms(self.pause_ms).await;
+            let request = legacy_stream(&finisher.server, &session, Some(&last_event_id));
+            ports
+                .send(&finisher.permit, &finisher.server, request)
+                .await
+        };
+        let left_ms = self.ends_ms.saturating_sub(ports.now_ms());
+        let sent = {
+            let alarm = std::pin::pin!(ports.sleep_ms(left_ms));
+            match select(std::pin::pin!(again), alarm).await {
+                Either::Left((sent, _)) => Some(sent),
+                Either::Right(_) => None,
+            }
+        };
+        let Some(sent) = sent else {
+            return self.outlived().await;
+        };
+        match sent {
             Ok(reply) if reply.status == 200 && reply.kind == BodyKind::Events => {
                 self.chunks = chunks(reply.body);
                 self.reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
@@ -674,8 +413,18 @@ impl<P: Ports> Relay<P> {
         }
     }
 
+    /// The call lasted too long, whatever the server still sends.
+    async fn outlived(&mut self) {
+        let life_ms = self.ends_ms.saturating_sub(self.began_ms);
+        self.fail(UpstreamFault::TimedOut(life_ms)).await;
+    }
+
     async fn fail(&mut self, fault: UpstreamFault) {
         self.is_finished = true;
+        // A legacy server would go on for nobody.
+        if matches!(fault, UpstreamFault::TimedOut(_)) && self.finisher.server_era == Era::Legacy {
+            self.tell_cancelled();
+        }
         let error = self.finisher.failure(fault);
         let recorded = self
             .finisher

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::caller::{Caller, Deed, Ending};
+use super::finish::Keeper;
 use super::list::offer;
 use super::ports::{Original, Ports};
 use super::reply::Reply;
@@ -85,6 +86,12 @@ pub async fn call<P: Ports>(
         is_write: name != LIST,
         ..Deed::default()
     };
+    // Nothing is begun that could not be recorded.
+    if !ports.has_room() {
+        let error = PortalError::from(Internal::AuditAway);
+        caller.refuse(ports, &deed, error.label());
+        return Err(error);
+    }
     let arguments: Value = request
         .params
         .arguments
@@ -105,8 +112,10 @@ pub async fn call<P: Ports>(
             };
             let event = caller.event(ports, &deed, ending);
             if deed.is_write {
+                let keeper = Keeper::new(ports, event.clone());
                 let recorded = ports.append(vec![event]).await;
                 recorded.map_err(|_| Internal::OutcomeUnrecorded)?;
+                keeper.let_go();
             } else {
                 ports.queue(event);
             }

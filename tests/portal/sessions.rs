@@ -177,7 +177,7 @@ fn an_answer_that_mentions_a_session_is_an_answer() {
         "The session at the court was cancelled",
     ] {
         let scene = warm();
-        let body = rpc_error(&json!(1), -32602, message);
+        let body = rpc_error(&json!("$ID"), -32602, message);
         scene
             .jira
             .will_answer(Canned::with(400, BodyKind::Json, body));

@@ -18,7 +18,8 @@ pub fn scene(speaks: Speaks) -> Scene {
     scene
 }
 
-fn progress_on(token: &str, step: u64) -> Value {
+/// Under a token.
+pub fn progress_on(token: &str, step: u64) -> Value {
     json!({"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":token,"progress":step}})
 }
 
@@ -58,7 +59,7 @@ fn bytes_may_be_cut_anywhere() {
     let text = format!(
         ": hello\r\n\r\nid: 1\r\ndata:\r\n\r\n{}retry: 5\nevent: message\ndata: {}\n\n",
         event(&sent_progress(1)),
-        done()
+        sent_done()
     );
     for (era, speaks) in ERAS {
         for at in 0..=text.len() {
@@ -275,10 +276,10 @@ fn an_id_may_be_spelled_in_another_way() {
             scene.jira.will_reply(|request| {
                 // As serde spells a text, and as nobody does.
                 let text = request["id"].as_str().expect("a text").to_owned();
-                let escaped: String = text
+                let chars = text
                     .chars()
-                    .map(|char| format!("\\u{:04x}", u32::from(char)))
-                    .collect();
+                    .map(|char| format!("\\u{:04x}", u32::from(char)));
+                let escaped = chars.collect::<Vec<String>>().concat();
                 let text =
                     format!(r#"{{"jsonrpc":"2.0","id":"{escaped}","result":{{"content":[]}}}}"#);
                 Canned::with(200, BodyKind::Json, text)

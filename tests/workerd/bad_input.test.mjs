@@ -133,6 +133,15 @@ test("nesting within reason passes", options, async () => {
   assert.deepEqual(JSON.parse(answer.json.result.content[0].text), deep);
 });
 
+/** What is no message and still says which request it would be. */
+const READABLE = {
+  "no jsonrpc": 7,
+  "jsonrpc 1.0": 7,
+  "jsonrpc as a number": 7,
+  "a method and a result": 7,
+  "id fraction": 1.5,
+};
+
 test("JSON that is no message", options, async () => {
   const bodies = {
     null: "null",
@@ -160,7 +169,14 @@ test("JSON that is no message", options, async () => {
   };
   await refuseAll(
     world,
-    Object.entries(bodies).map(([name, body]) => ({ name, act: raw(body), status: 400, code: INVALID })),
+    Object.entries(bodies).map(([name, body]) => ({
+      name,
+      act: raw(body),
+      status: 400,
+      code: INVALID,
+      // Its sender waits for that id, wherever it can be read and somebody waits at all.
+      id: READABLE[name] ?? null,
+    })),
   );
 });
 
@@ -310,8 +326,8 @@ test("missing _meta fields and versions that are not spoken", options, async () 
     const headers = { "mcp-protocol-version": header };
     const inSession = () => session.ask("tools/list", {}, { headers });
     const alone = () => legacy(portal, "tools/list", {}, { token, headers });
-    rows.push({ name: `session with header ${header}`, act: inSession, status: 400 });
-    rows.push({ name: `no session with header ${header}`, act: alone, status: 400 });
+    rows.push({ name: `session with header ${header}`, act: inSession, status: 400, code: VERSION });
+    rows.push({ name: `no session with header ${header}`, act: alone, status: 400, code: VERSION });
   }
   await refuseAll(world, rows);
 });
