@@ -20,10 +20,12 @@ pub mod inspect;
 pub mod list;
 pub mod listen;
 pub mod ports;
+pub mod pushes;
 pub mod reply;
 pub mod session;
 pub mod stream;
 pub mod tools;
+pub mod watch;
 
 pub use caller::Caller;
 pub use handle::handle;

@@ -23,8 +23,9 @@ use crate::mcp::message::BadMessage;
 use crate::mcp::{Era, Message, Revision, reply as wire_reply};
 use crate::policy::admit;
 use crate::portal::caller::Deed;
-use crate::portal::listen::{Pushes, Watch, change_method, still_admitted};
 use crate::portal::ports::{AuditSink as _, Background as _, Original, Random as _};
+use crate::portal::pushes::Pushes;
+use crate::portal::watch::{Watch, change_method, still_admitted};
 use crate::portal::{Caller, Outgoing, Reply, ReplyBody, handle};
 
 /// The header in which the worker tells the object who calls. Nobody else can reach the object.

@@ -6,7 +6,7 @@ use portcullis::limits::{EPOCH_AGE_MAX_MS, LISTEN_MS_MAX, SUBSCRIPTIONS_MAX};
 use portcullis::mcp::Era;
 use portcullis::portal::Caller;
 use portcullis::portal::caller::Active;
-use portcullis::portal::listen::still_admitted;
+use portcullis::portal::watch::still_admitted;
 use serde_json::{Value, json};
 
 use super::mcp_server::Speaks;
