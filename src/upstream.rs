@@ -79,6 +79,16 @@ pub fn legacy_stream(
     }
 }
 
+/// Tells a legacy server that nobody waits for its answer any more (2025-11-25, basic/utilities/cancellation).
+/// `id` is the request's as the server knows it, as JSON text.
+#[must_use]
+pub fn legacy_cancel(server: &Server, session: Option<&UpstreamSession>, id: &str) -> Outbound {
+    let body = format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id}}}}}"
+    );
+    legacy_request(server, session, body.into_bytes())
+}
+
 /// The end of a legacy session.
 #[must_use]
 pub fn legacy_end(server: &Server, session: &UpstreamSession) -> Outbound {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use worker::{Context, Date, Delay, Env};
 
@@ -82,7 +83,9 @@ impl Clock for EdgePorts {
     }
 
     async fn sleep_ms(&self, ms: u64) {
-        Delay::from(Duration::from_millis(ms)).await;
+        // Shared, since it wakes whoever polled last: the platform's own wakes whoever polled first, and a stream is
+        // begun by the request and read on by the response.
+        Delay::from(Duration::from_millis(ms)).shared().await;
     }
 }
 

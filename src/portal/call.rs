@@ -24,7 +24,8 @@ use crate::policy::{Ask, Permit, decide};
 use crate::seal::Binding;
 use crate::upstream::body::{Rewrite, rewrite};
 use crate::upstream::{
-    legacy_request, may_answer, modern_request, says_session_is_over, session, status_fault,
+    legacy_cancel, legacy_request, may_answer, modern_request, says_session_is_over, session,
+    status_fault,
 };
 
 /// Does one governed request.
@@ -143,6 +144,7 @@ async fn steps<P: Ports>(
         era,
         method,
         target: &target,
+        sent_id: own_id.as_deref().unwrap_or(request.id.text),
         body,
     };
     let (reply, session) = send(ports, caller, request, sending)
@@ -350,6 +352,9 @@ fn failure(server: &Server, fault: UpstreamFault) -> UpstreamFailure {
     }
 }
 
+/// How long a caller waits for a server that did not answer to hear that nobody waits any more.
+const CANCEL_MS_MAX: u64 = 1_000;
+
 /// One request on its way.
 struct Sending<'a> {
     permit: &'a Permit,
@@ -357,6 +362,8 @@ struct Sending<'a> {
     era: Era,
     method: Method,
     target: &'a Target,
+    /// The id under which the server knows the request, as JSON text.
+    sent_id: &'a str,
     body: Vec<u8>,
 }
 
@@ -379,6 +386,7 @@ async fn send<P: Ports>(
         era,
         method,
         target,
+        sent_id,
         body,
     } = sending;
     if era == Era::Modern {
@@ -400,13 +408,14 @@ async fn send<P: Ports>(
     let mut renewed = false;
     loop {
         let session = session::current(ports, permit, server, subject).await?;
-        let reply = ports
-            .send(
-                permit,
-                server,
-                legacy_request(server, Some(&session), body.clone()),
-            )
-            .await?;
+        let outbound = legacy_request(server, Some(&session), body.clone());
+        let sent = ports.send(permit, server, outbound).await;
+        if let Err(UpstreamFault::TimedOut(_)) = sent {
+            let mut cancel = legacy_cancel(server, Some(&session), sent_id);
+            cancel.timeout_ms = cancel.timeout_ms.min(CANCEL_MS_MAX);
+            let _ = ports.send(permit, server, cancel).await;
+        }
+        let reply = sent?;
         if reply.status < 400 || reply.status >= 500 {
             return Ok((Replied::Unread(reply), Some(session)));
         }
@@ -414,7 +423,7 @@ async fn send<P: Ports>(
         let whole = reply.body.whole(REPLY_BODY_BYTES_MAX).await?;
         if renewed || !says_session_is_over(era, session.id.is_some(), status, Some(&whole.bytes)) {
             return match status_fault(status, reply.retry_after_s) {
-                Some(fault) if reply.kind != BodyKind::Json => Err(fault),
+                Some(fault) if reply.kind != BodyKind::Json || !may_answer(status) => Err(fault),
                 _ => Ok((Replied::Read(status, whole), Some(session))),
             };
         }

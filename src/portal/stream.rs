@@ -23,7 +23,7 @@ use crate::mcp::Era;
 use crate::mcp::event_stream::{Event, EventReader};
 use crate::mcp::json::splice;
 use crate::mcp::reply::{Direction, Glance};
-use crate::upstream::{legacy_request, legacy_stream};
+use crate::upstream::{legacy_cancel, legacy_request, legacy_stream};
 
 use super::finish::{Finished, Finisher};
 /// How long the choice between a JSON reply and a stream waits for the server's first message.
@@ -334,14 +334,10 @@ impl<P: Ports> Relay<P> {
     /// Tells a legacy server that nobody waits for its answer any more.
     fn tell_cancelled(&self) {
         let finisher = &self.finisher;
-        let body = format!(
-            "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
-            finisher.sent_id
-        );
-        let request = legacy_request(
+        let request = legacy_cancel(
             &finisher.server,
             finisher.session.as_ref(),
-            body.into_bytes(),
+            &finisher.sent_id,
         );
         let (ports, permit, server) = (
             finisher.ports.clone(),

@@ -66,7 +66,8 @@ pub async fn ask<U: Upstreams>(
     };
     let answer = message
         .as_deref()
-        .and_then(|message| answer_in(message, id));
+        .and_then(|message| answer_in(message, id))
+        .filter(|answer| fits(answer, status));
     let text = if answer.is_none() {
         message.unwrap_or_default()
     } else {
@@ -79,6 +80,12 @@ pub async fn ask<U: Upstreams>(
         answer,
         text,
     })
+}
+
+/// Whether an answer can come under a status: a result only under a success, an error also under a refusal that means
+/// nothing else.
+fn fits(answer: &Answer, status: u16) -> bool {
+    super::may_answer(status) && (status < 400 || matches!(answer, Answer::Error(_)))
 }
 
 fn answer_in(message: &[u8], id: &str) -> Option<Answer> {
