@@ -31,33 +31,33 @@ function broke(error) {
 
 export default class Entry extends WorkerEntrypoint {
   fetch(request) {
-    return new Promise((resolve, reject) => {
-      const end = (error) => resolve(failed(error));
-      const ms = this.env.REQUEST_DEADLINE_MS ?? DEADLINE_DEFAULT_MS;
-      const timer = setTimeout(() => end(new Error(`no response within ${ms} ms`)), ms);
-      const settle = (done) => (value) => {
-        clearTimeout(timer);
-        waiting.delete(end);
-        done(value);
-      };
-      waiting.add(end);
-      const answered = this.#answer(request);
-      answered.then(settle(resolve), settle(end)).catch(reject);
-      // The outcome is recorded also when the client does not wait for it.
-      this.ctx.waitUntil(answered.then(nothing, nothing));
-    });
-  }
-
-  async #answer(request) {
     this.#mend();
+    let answered;
     try {
-      return await handlers.fetch.call(this, request);
+      answered = handlers.fetch.call(this, request);
     } catch (error) {
       if (error instanceof WebAssembly.RuntimeError) {
         broke(error);
       }
-      throw error;
+      return failed(error);
     }
+    if (answered instanceof Response) {
+      return answered;
+    }
+    // The outcome is recorded also when the client does not wait for it.
+    this.ctx.waitUntil(answered);
+    return new Promise((resolve, reject) => {
+      const ms = this.env.REQUEST_DEADLINE_MS ?? DEADLINE_DEFAULT_MS;
+      const timer = setTimeout(() => reject(new Error(`no response within ${ms} ms`)), ms);
+      const settle = (done) => (value) => {
+        clearTimeout(timer);
+        waiting.delete(reject);
+        done(value);
+      };
+      waiting.add(reject);
+      answered.then(settle(resolve), settle(reject));
+      // Made here, for the request it answers: another one may be the first to know.
+    }).catch(failed);
   }
 
   scheduled(event) {
@@ -73,8 +73,6 @@ export default class Entry extends WorkerEntrypoint {
     }
   }
 }
-
-function nothing() {}
 
 /** Says nothing about the inside; the id is what the log and the caller have in common. */
 function failed(error) {

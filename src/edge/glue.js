@@ -27,12 +27,59 @@ export function head(request) {
   return text;
 }
 
-/** A request's body; null beyond the bound. */
-export async function readBody(request, isLengthKnown, bytesMax) {
-  if (isLengthKnown) {
-    return new Uint8Array(await request.arrayBuffer());
+/** How to reach the wasm instance that runs now. What an older one waited for is nobody's: its calls refuse. */
+let instance;
+
+/** Called by each instance as it starts. */
+export function attach(settle, fail, run) {
+  instance = { settle, fail, run, turns: new Map() };
+}
+
+/** Has wasm go on with what was woken. */
+export function later() {
+  queueMicrotask(instance.run);
+}
+
+/** The promise of a request's response. */
+export function promise(turn) {
+  return new Promise((resolve) => instance.turns.set(turn, resolve));
+}
+
+export function respond(turn, response) {
+  const resolve = instance.turns.get(turn);
+  instance.turns.delete(turn);
+  resolve(response);
+}
+
+/** Enters wasm. A trap in there must be seen by the worker's listener, and not end in a promise nobody looks at. */
+function enter(tell, ...values) {
+  try {
+    tell(...values);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
-  return request.body === null ? new Uint8Array() : collect(request.body, bytesMax);
+}
+
+/** Reads a request's body; "too large" beyond the bound. */
+export async function readBody(slot, request, isLengthKnown, bytesMax) {
+  const { settle, fail } = instance;
+  let bytes;
+  try {
+    if (isLengthKnown) {
+      bytes = new Uint8Array(await request.arrayBuffer());
+    } else {
+      bytes = request.body === null ? new Uint8Array() : await collect(request.body, bytesMax);
+    }
+  } catch {
+    return enter(fail, slot);
+  }
+  if (bytes === null) {
+    enter(fail, slot, "too large");
+  } else {
+    enter(settle, slot, undefined, "", bytes);
+  }
 }
 
 /** Reads a stream to its end; null beyond the bound. */
@@ -56,45 +103,91 @@ async function collect(stream, bytesMax) {
 }
 
 /**
- * Sends a request and reads the answer's head, and its body where that is JSON.
- * @param {object} env where the service binding is, if `binding` names one
- * @param {string} headers names and values, a line each
+ * Sends a request and reads the answer's head, and its body where that is JSON. The answer is a `Stream` or the JSON's
+ * buffer, then status, kind, session and pause, a line each, then the bytes.
+ * @param {object} env where the service binding is, if the head names one
+ * @param {string} head binding or nothing, address, method, then headers' names and values, a line each
  * @param {Uint8Array} body a view of wasm's memory: copied before anything is awaited
  * @param {AbortSignal | undefined} clientGone ends the exchange with the client; without it a signal of its own can
- * @returns {Promise<Exchange>} rejects with the name of what went wrong
  */
-export function exchange(env, binding, url, method, headers, body, timeoutMs, bytesMax, clientGone) {
-  const lines = headers.split("\n");
-  const fields = {};
-  for (let at = 0; at + 1 < lines.length; at += 2) {
-    fields[lines[at]] = lines[at + 1];
+export async function exchange(slot, env, head, body, timeoutMs, bytesMax, clientGone) {
+  const { settle, fail } = instance;
+  const lines = head.split("\n");
+  const headers = {};
+  for (let at = 3; at + 1 < lines.length; at += 2) {
+    headers[lines[at]] = lines[at + 1];
   }
+  const service = lines[0] === "" ? undefined : env[lines[0]];
   const controller = clientGone ? undefined : new AbortController();
-  const init = { method, headers: fields, redirect: "manual", signal: clientGone ?? controller.signal };
-  if (method === "POST") {
+  const init = { method: lines[2], headers, redirect: "manual", signal: clientGone ?? controller.signal };
+  if (init.method === "POST") {
     init.body = body.slice();
   }
-  const { promise: late, reject } = Promise.withResolvers();
+  let isOver = false;
   const timer = setTimeout(() => {
-    reject("timed out");
+    isOver = true;
     controller?.abort();
+    enter(fail, slot, "timed out");
   }, timeoutMs);
-  const answered = answer(binding ? env[binding] : undefined, url, init, bytesMax, controller);
-  return Promise.race([answered, late]).finally(() => clearTimeout(timer));
+  let response;
+  let kind;
+  let bytes;
+  let word;
+  try {
+    response = await (service ? service.fetch(lines[1], init) : fetch(lines[1], init));
+    kind = kindOf(response.headers.get("content-type") ?? "");
+    if (kind === "json" && !isOver) {
+      // A service binding is a worker of the same company, and gives no length.
+      bytes = service ? new Uint8Array(await response.arrayBuffer()) : await readJson(response, bytesMax);
+      if (bytes === null || bytes.byteLength > bytesMax) {
+        word = "too large";
+      }
+    }
+  } catch {
+    word = "failed";
+  }
+  if (isOver) {
+    response?.body?.cancel().catch(() => {});
+    return;
+  }
+  clearTimeout(timer);
+  if (word) {
+    return enter(fail, slot, word);
+  }
+  const session = response.headers.get("mcp-session-id") ?? ABSENT;
+  const pause = response.status < 400 ? ABSENT : (response.headers.get("retry-after") ?? ABSENT);
+  const handle = bytes ? bytes.buffer : new Stream(response.body, controller);
+  enter(settle, slot, handle, `${response.status}\n${kind}\n${session}\n${pause}`, bytes);
 }
 
-class Exchange {
-  constructor(response, kind, buffer, controller) {
-    const headers = response.headers;
-    this.head = `${response.status}\n${kind}\n${headers.get("mcp-session-id") ?? ABSENT}\n${headers.get("retry-after") ?? ABSENT}`;
-    this.response = response;
-    this.buffer = buffer;
+const JSON_TYPE = /^application\/([\w.-]+\+)?json\b/i;
+
+function kindOf(type) {
+  if (type === "application/json" || JSON_TYPE.test(type)) {
+    return "json";
+  }
+  return type.startsWith("text/event-stream") ? "events" : "other";
+}
+
+/** A body over the network; null beyond the bound. */
+async function readJson(response, bytesMax) {
+  const length = response.headers.get("content-length");
+  if (length === null) {
+    return collect(response.body, bytesMax);
+  }
+  return Number(length) > bytesMax ? null : new Uint8Array(await response.arrayBuffer());
+}
+
+/** A body that is read in pieces, or not at all. */
+class Stream {
+  constructor(body, controller) {
+    this.body = body;
     this.controller = controller;
   }
 
-  /** The next chunk of a body that was not read; undefined at its end. */
+  /** The next chunk; undefined at the end. */
   async chunk(timeoutMs) {
-    this.reader ??= this.response.body?.getReader();
+    this.reader ??= this.body?.getReader();
     if (!this.reader) {
       return undefined;
     }
@@ -113,37 +206,9 @@ class Exchange {
   /** Nobody waits for the rest: the connection is one of six. */
   cancel() {
     this.controller?.abort();
-    if (!this.buffer) {
-      const cancelled = this.reader ? this.reader.cancel() : this.response.body?.cancel();
-      cancelled?.catch(() => {});
-    }
+    const cancelled = this.reader ? this.reader.cancel() : this.body?.cancel();
+    cancelled?.catch(() => {});
   }
-}
-
-const JSON_TYPE = /^application\/([\w.-]+\+)?json\b/i;
-
-async function answer(service, url, init, bytesMax, controller) {
-  const response = await (service ? service.fetch(url, init) : fetch(url, init));
-  const headers = response.headers;
-  const type = headers.get("content-type") ?? "";
-  const kind = JSON_TYPE.test(type) ? "json" : type.startsWith("text/event-stream") ? "events" : "other";
-  let buffer;
-  if (kind === "json") {
-    const length = headers.get("content-length");
-    if (length !== null && Number(length) > bytesMax) {
-      throw "too large";
-    }
-    // A service binding is a worker of the same company, and gives no length.
-    if (length !== null || service) {
-      buffer = await response.arrayBuffer();
-    } else {
-      buffer = (await collect(response.body, bytesMax))?.buffer;
-    }
-    if (buffer === undefined || buffer.byteLength > bytesMax) {
-      throw "too large";
-    }
-  }
-  return new Exchange(response, kind, buffer, controller);
 }
 
 /** Calls a Durable Object by name. */

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use js_sys::{Object, Uint8Array};
+use js_sys::Object;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
+use super::web::AnswerBody;
 use super::{isolate, web};
 use crate::config::{Algorithm, Issuer};
 use crate::identity::jwks::{KEY_SET_BYTES_MAX, Key, KeySetState};
@@ -79,22 +80,23 @@ impl KeySource for EdgeKeys {
     }
 
     async fn fetch(&self, issuer: &Issuer) -> Option<Vec<u8>> {
+        let head = format!(
+            "\n{}\nGET\naccept\napplication/json",
+            issuer.jwks_url.as_str()
+        );
         let request = web::Outgoing {
-            binding: None,
-            url: issuer.jwks_url.as_str(),
-            method: "GET",
-            headers: "accept\napplication/json",
+            head: &head,
             body: &[],
             timeout_ms: KEYS_MS_MAX,
             bytes_max: KEY_SET_BYTES_MAX,
         };
-        let exchange = web::send(&self.env, &request, None).await.ok()?;
-        let body = exchange
-            .buffer()
-            .filter(|_| exchange.head().starts_with("200\n"));
-        if body.is_none() {
-            exchange.cancel();
+        let answer = web::send(&self.env, &request, None).await.ok()?;
+        match answer.body {
+            AnswerBody::Json { bytes, .. } => (answer.status == 200).then_some(bytes),
+            AnswerBody::Events(stream) | AnswerBody::Other(stream) => {
+                stream.cancel();
+                None
+            }
         }
-        body.map(|body| Uint8Array::new(&body).to_vec())
     }
 }

@@ -5,7 +5,7 @@ use js_sys::{ArrayBuffer, Uint8Array};
 use worker::Env;
 
 use super::ports::EdgePorts;
-use super::web::{self, Exchange};
+use super::web::{self, AnswerBody, Stream};
 use crate::config::{Auth, Server, Target};
 use crate::error::UpstreamFault;
 use crate::limits::REPLY_BODY_BYTES_MAX;
@@ -14,16 +14,25 @@ use crate::portal::ports::{BodyKind, Outbound, UpstreamBody, UpstreamReply, Verb
 
 /// A body of an upstream.
 pub(super) struct EdgeBody {
-    exchange: Exchange,
+    form: Form,
     timeout_ms: u64,
     is_read: bool,
+}
+
+enum Form {
+    Whole(Whole<ArrayBuffer>),
+    Stream(Stream),
+    /// Handed out.
+    Taken,
 }
 
 impl Drop for EdgeBody {
     /// What nobody waits for any more ends: its connection is one of six.
     fn drop(&mut self) {
-        if !self.is_read {
-            self.exchange.cancel();
+        if let Form::Stream(stream) = &self.form
+            && !self.is_read
+        {
+            stream.cancel();
         }
     }
 }
@@ -35,53 +44,31 @@ pub(super) async fn send(
     server: &Server,
     request: Outbound,
 ) -> Result<UpstreamReply<EdgeBody>, UpstreamFault> {
-    let headers = header_lines(&ports.env, server, &request)?;
-    // A binding has no address; the host tells the server which way the request came.
-    let bound;
-    let (binding, url) = match &server.target {
-        Target::Url(url) => (None, url.as_str()),
-        Target::Binding { name, path } => {
-            bound = format!("https://binding.internal{path}");
-            (Some(name.as_str()), bound.as_str())
-        }
-    };
+    let head = head_lines(&ports.env, server, &request)?;
     let outgoing = web::Outgoing {
-        binding,
-        url,
-        method: match request.verb {
-            Verb::Post => "POST",
-            Verb::Get => "GET",
-            Verb::Delete => "DELETE",
-        },
-        headers: &headers,
+        head: &head,
         body: &request.body,
         timeout_ms: request.timeout_ms,
         bytes_max: REPLY_BODY_BYTES_MAX,
     };
     let sent = web::send(&ports.env, &outgoing, ports.client_gone.as_ref()).await;
-    let exchange = sent.map_err(|fault| named(&fault, request.timeout_ms))?;
-    let head = exchange.head();
-    let mut lines = head.split('\n');
-    let status = lines
-        .next()
-        .and_then(|status| status.parse().ok())
-        .unwrap_or_default();
-    let kind = match lines.next() {
-        Some("json") => BodyKind::Json,
-        Some("events") => BodyKind::Events,
-        _ => BodyKind::Other,
+    let answer = sent.map_err(|fault| named(&fault, request.timeout_ms))?;
+    let (kind, form) = match answer.body {
+        AnswerBody::Json { bytes, original } => {
+            (BodyKind::Json, Form::Whole(Whole { bytes, original }))
+        }
+        AnswerBody::Events(stream) => (BodyKind::Events, Form::Stream(stream)),
+        AnswerBody::Other(stream) => (BodyKind::Other, Form::Stream(stream)),
     };
-    let session_id = lines.next().and_then(web::present);
-    let retry_after_s = lines.next().and_then(|seconds| seconds.parse().ok());
     Ok(UpstreamReply {
-        status,
+        status: answer.status,
         kind,
-        session_id,
-        retry_after_s,
+        session_id: answer.session_id,
+        retry_after_s: answer.retry_after_s,
         body: EdgeBody {
-            exchange,
+            form,
             timeout_ms: request.timeout_ms,
-            is_read: kind == BodyKind::Json,
+            is_read: false,
         },
     })
 }
@@ -94,14 +81,25 @@ fn named(fault: &str, timeout_ms: u64) -> UpstreamFault {
     }
 }
 
-fn header_lines(env: &Env, server: &Server, request: &Outbound) -> Result<String, UpstreamFault> {
-    let mut lines = String::with_capacity(256);
+/// Where it goes and all headers, a line each.
+fn head_lines(env: &Env, server: &Server, request: &Outbound) -> Result<String, UpstreamFault> {
+    let mut lines = String::with_capacity(384);
+    match &server.target {
+        Target::Url(url) => lines.extend(["\n", url.as_str()]),
+        // A binding has no address; the host tells the server which way the request came.
+        Target::Binding { name, path } => {
+            lines.extend([name.as_str(), "\nhttps://binding.internal", path.as_str()]);
+        }
+    }
+    lines.push_str(match request.verb {
+        Verb::Post => "\nPOST",
+        Verb::Get => "\nGET",
+        Verb::Delete => "\nDELETE",
+    });
     let mut add = |name: &str, value: &str| {
         // A line break would be another header. No value of ours holds one; a secret might.
         if !value.contains(['\n', '\r']) {
-            for part in [name, "\n", value, "\n"] {
-                lines.push_str(part);
-            }
+            lines.extend(["\n", name, "\n", value]);
         }
     };
     for (name, value) in &request.headers {
@@ -110,7 +108,6 @@ fn header_lines(env: &Env, server: &Server, request: &Outbound) -> Result<String
     for (name, value) in credential(env, server)? {
         add(&name, &value);
     }
-    lines.pop();
     Ok(lines)
 }
 
@@ -145,13 +142,12 @@ impl UpstreamBody for EdgeBody {
     type Original = ArrayBuffer;
 
     async fn whole(mut self, bytes_max: usize) -> Result<Whole<ArrayBuffer>, UpstreamFault> {
-        if let Some(original) = self.exchange.buffer() {
-            let bytes = Uint8Array::new(&original).to_vec();
-            return if bytes.len() > bytes_max {
-                Err(UpstreamFault::TooLarge)
-            } else {
-                Ok(Whole { bytes, original })
-            };
+        match std::mem::replace(&mut self.form, Form::Taken) {
+            Form::Whole(whole) if whole.bytes.len() > bytes_max => {
+                return Err(UpstreamFault::TooLarge);
+            }
+            Form::Whole(whole) => return Ok(whole),
+            stream => self.form = stream,
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await {
@@ -165,7 +161,15 @@ impl UpstreamBody for EdgeBody {
     }
 
     async fn chunk(&mut self) -> Option<Result<Vec<u8>, UpstreamFault>> {
-        match web::chunk(&self.exchange, self.timeout_ms).await {
+        let chunk = match &mut self.form {
+            Form::Stream(stream) => web::chunk(stream, self.timeout_ms).await,
+            // What was read whole is one chunk to whoever asks for chunks.
+            form => Ok(match std::mem::replace(form, Form::Taken) {
+                Form::Whole(whole) => Some(whole.bytes),
+                _ => None,
+            }),
+        };
+        match chunk {
             Ok(Some(chunk)) => Some(Ok(chunk)),
             Ok(None) => {
                 self.is_read = true;

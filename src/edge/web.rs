@@ -8,40 +8,34 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Request, Response, ResponseInit};
 use worker::Env;
 
+use super::turn::Waiting;
+
 #[wasm_bindgen(module = "/src/edge/glue.js")]
 extern "C" {
     fn head(request: &Request) -> String;
 
     #[wasm_bindgen(js_name = readBody)]
-    fn read_body(request: &Request, is_length_known: bool, bytes_max: f64) -> Promise;
+    fn read_body(slot: u32, request: &Request, is_length_known: bool, bytes_max: f64);
 
     fn exchange(
+        slot: u32,
         env: &JsValue,
-        binding: Option<&str>,
-        url: &str,
-        method: &str,
-        headers: &str,
+        head: &str,
         body: &[u8],
         timeout_ms: f64,
         bytes_max: f64,
         client_gone: Option<&AbortSignal>,
-    ) -> Promise;
+    );
 
-    /// An upstream's answer: its head, and its body where that was JSON.
+    /// An upstream's body that is not JSON.
     #[derive(Clone)]
-    pub(super) type Exchange;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn head(this: &Exchange) -> String;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn buffer(this: &Exchange) -> Option<ArrayBuffer>;
+    pub(super) type Stream;
 
     #[wasm_bindgen(method, js_name = chunk)]
-    fn next_chunk(this: &Exchange, timeout_ms: f64) -> Promise;
+    fn next_chunk(this: &Stream, timeout_ms: f64) -> Promise;
 
     #[wasm_bindgen(method)]
-    pub(super) fn cancel(this: &Exchange);
+    pub(super) fn cancel(this: &Stream);
 
     #[wasm_bindgen(catch, js_name = callObject)]
     fn call_object(
@@ -150,21 +144,41 @@ pub(super) async fn body(
     request: &Request,
     is_length_known: bool,
     bytes_max: usize,
-) -> Result<Option<Vec<u8>>, JsValue> {
-    let read = JsFuture::from(read_body(request, is_length_known, bytes_max as f64)).await?;
-    Ok(read.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec))
+) -> Result<Option<Vec<u8>>, ()> {
+    let reading = Waiting::new(|slot| read_body(slot, request, is_length_known, bytes_max as f64));
+    match reading.await {
+        Ok(settled) => Ok(settled.bytes),
+        Err(word) if word == "too large" => Ok(None),
+        Err(_) => Err(()),
+    }
 }
 
 /// One request to an upstream.
 pub(super) struct Outgoing<'a> {
-    pub binding: Option<&'a str>,
-    pub url: &'a str,
-    pub method: &'a str,
-    /// Names and values, a line each.
-    pub headers: &'a str,
+    /// The service binding, or nothing, then the address, the method, and headers' names and values, a line each.
+    pub head: &'a str,
     pub body: &'a [u8],
     pub timeout_ms: u64,
     pub bytes_max: usize,
+}
+
+/// An upstream's answer.
+pub(super) struct Answer {
+    pub status: u16,
+    pub session_id: Option<String>,
+    pub retry_after_s: Option<u32>,
+    pub body: AnswerBody,
+}
+
+/// Its body.
+pub(super) enum AnswerBody {
+    /// All of it, twice: to look at, and to pass on.
+    Json {
+        bytes: Vec<u8>,
+        original: ArrayBuffer,
+    },
+    Events(Stream),
+    Other(Stream),
 }
 
 /// Sends it. The error is a word: what went wrong.
@@ -173,28 +187,48 @@ pub(super) async fn send(
     env: &Env,
     outgoing: &Outgoing<'_>,
     client_gone: Option<&AbortSignal>,
-) -> Result<Exchange, String> {
-    let promise = exchange(
-        env.as_ref(),
-        outgoing.binding,
-        outgoing.url,
-        outgoing.method,
-        outgoing.headers,
-        outgoing.body,
-        outgoing.timeout_ms as f64,
-        outgoing.bytes_max as f64,
-        client_gone,
-    );
-    match JsFuture::from(promise).await {
-        Ok(exchange) => Ok(exchange.unchecked_into()),
-        Err(fault) => Err(fault.as_string().unwrap_or_default()),
-    }
+) -> Result<Answer, String> {
+    let Outgoing {
+        head,
+        body,
+        timeout_ms,
+        bytes_max,
+    } = *outgoing;
+    let (timeout_ms, bytes_max) = (timeout_ms as f64, bytes_max as f64);
+    let sending = Waiting::new(|slot| {
+        exchange(
+            slot,
+            env.as_ref(),
+            head,
+            body,
+            timeout_ms,
+            bytes_max,
+            client_gone,
+        );
+    });
+    let settled = sending.await?;
+    let mut lines = settled.text.split('\n');
+    let status = lines.next().and_then(|status| status.parse().ok());
+    let is_events = lines.next() == Some("events");
+    Ok(Answer {
+        status: status.unwrap_or_default(),
+        session_id: lines.next().and_then(present),
+        retry_after_s: lines.next().and_then(|seconds| seconds.parse().ok()),
+        body: match settled.bytes {
+            Some(bytes) => AnswerBody::Json {
+                bytes,
+                original: settled.handle.unchecked_into(),
+            },
+            None if is_events => AnswerBody::Events(settled.handle.unchecked_into()),
+            None => AnswerBody::Other(settled.handle.unchecked_into()),
+        },
+    })
 }
 
 /// The next chunk of an upstream's stream; nothing at its end.
 #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
-pub(super) async fn chunk(exchange: &Exchange, timeout_ms: u64) -> Result<Option<Vec<u8>>, String> {
-    match JsFuture::from(exchange.next_chunk(timeout_ms as f64)).await {
+pub(super) async fn chunk(stream: &Stream, timeout_ms: u64) -> Result<Option<Vec<u8>>, String> {
+    match JsFuture::from(stream.next_chunk(timeout_ms as f64)).await {
         Ok(chunk) => Ok(chunk.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec)),
         Err(fault) => Err(fault.as_string().unwrap_or_default()),
     }
