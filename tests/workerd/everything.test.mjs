@@ -15,7 +15,7 @@ import { openWorld } from "./fixtures/world.mjs";
 
 const LIMIT = { timeout: 60_000 };
 const CALL_MS = 15_000;
-const ROOTS = [{ uri: "file:///work/project", name: "project" }];
+const ROOTS = [{ uri: "file:///home/ada/project", name: "project" }];
 let everything;
 let world;
 let client;
@@ -142,13 +142,13 @@ test(
 
 test("a server's tool tells the client's roots, and that they changed", LIMIT, async () => {
   const roots = async () => textOf(await call("get-roots-list"));
-  await eventually(async () => (await roots()).includes("file:///work/project"), {
+  await eventually(async () => (await roots()).includes("file:///home/ada/project"), {
     ms: 10_000,
     what: "the roots",
   });
-  ROOTS.push({ uri: "file:///work/second", name: "second" });
+  ROOTS.push({ uri: "file:///home/ada/second", name: "second" });
   await client.sendRootsListChanged();
-  await eventually(async () => (await roots()).includes("file:///work/second"), {
+  await eventually(async () => (await roots()).includes("file:///home/ada/second"), {
     ms: 10_000,
     what: "new roots",
   });
