@@ -158,11 +158,10 @@ impl EarlyEnd<'_> {
 /// Makes an id that sorts by time: 12 hexadecimal digits of milliseconds, then 20 random ones.
 #[must_use]
 pub fn event_id(now_ms: u64, random: [u8; 10]) -> String {
-    use std::fmt::Write as _;
-    let mut id = format!("{:012x}", now_ms & 0xffff_ffff_ffff);
-    for byte in random {
-        let _ = write!(id, "{byte:02x}");
-    }
+    let mut id = String::with_capacity(32);
+    let time = now_ms.to_be_bytes();
+    crate::hex::push(&mut id, time.get(2..).unwrap_or_default());
+    crate::hex::push(&mut id, &random);
     id
 }
 

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod config;
 pub mod console;
 pub mod error;
+pub mod hex;
 pub mod identity;
 pub mod limits;
 pub mod mcp;

@@ -79,11 +79,14 @@ pub const SEALED_BYTES_MAX: usize = 64 * 1024;
 /// Audit events an isolate holds before it stops serving reads (the ledger is away and nothing may be lost).
 pub const AUDIT_QUEUE_EVENTS_MAX: usize = 2_000;
 
-/// Age at which queued audit events are sent to the ledger.
-pub const AUDIT_FLUSH_MS: u64 = 20;
+/// Age at which queued audit events are sent to the ledger: a trip there costs as much as half a call.
+pub const AUDIT_FLUSH_MS: u64 = 50;
 
 /// Rows moved from the ledger to D1 in one batch.
-pub const AUDIT_BATCH_ROWS_MAX: usize = 100;
+pub const AUDIT_BATCH_ROWS_MAX: usize = 1_000;
+
+/// Bytes moved from the ledger to D1 in one batch: D1 takes values of 2 MB.
+pub const AUDIT_BATCH_BYTES_MAX: usize = 1_000_000;
 
 /// Ledger objects the audit trail is spread over.
 pub const AUDIT_SHARDS: u32 = 4;

@@ -1,13 +1,13 @@
 //! `AuditObject`: one shard of the ledger. Its rows are durable before it answers (the output gate holds the answer back
 //! until they are), and leave for D1 in batches. While D1 is away they stay.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use serde::Deserialize;
 use worker::{DurableObject, Env, Method, Request, Response, State, durable_object};
 
-use crate::audit::Event;
-use crate::limits::AUDIT_BATCH_ROWS_MAX;
+use crate::limits::{AUDIT_BATCH_BYTES_MAX, AUDIT_BATCH_ROWS_MAX};
 
 /// Pause between an event and its batch.
 const FLUSH_PAUSE: Duration = Duration::from_millis(500);
@@ -23,6 +23,8 @@ const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct AuditObject {
     state: State,
     env: Env,
+    /// Whether this instance set the alarm: one from before is set again, which only moves it.
+    is_alarm_set: Cell<bool>,
 }
 
 impl DurableObject for AuditObject {
@@ -32,7 +34,11 @@ impl DurableObject for AuditObject {
             "CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)",
             None,
         );
-        Self { state, env }
+        Self {
+            state,
+            env,
+            is_alarm_set: Cell::new(false),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -43,20 +49,18 @@ impl DurableObject for AuditObject {
         if body.len() > APPEND_BYTES_MAX {
             return Response::error("too many events at once", 413);
         }
-        if serde_json::from_str::<Vec<Event>>(&body).is_err() {
-            return Response::error("not a list of events", 400);
-        }
         self.state.storage().sql().exec(
             "INSERT INTO events (body) SELECT value FROM json_each(?1)",
             Some(vec![body.into()]),
         )?;
-        if self.state.storage().get_alarm().await?.is_none() {
+        if !self.is_alarm_set.replace(true) {
             self.state.storage().set_alarm(FLUSH_PAUSE).await?;
         }
         Ok(Response::empty()?.with_status(204))
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
+        self.is_alarm_set.set(false);
         let next = match self.flush().await {
             Ok(true) => Some(Duration::from_millis(1)),
             Ok(false) => None,
@@ -68,32 +72,41 @@ impl DurableObject for AuditObject {
             }
         };
         if let Some(pause) = next {
+            self.is_alarm_set.set(true);
             self.state.storage().set_alarm(pause).await?;
         }
         Response::empty()
     }
 }
 
+/// What one batch takes: as much as fits, at least one event.
 #[derive(Deserialize)]
-struct Row {
-    seq: f64,
-    body: String,
+struct Batch {
+    last: Option<f64>,
+    events: Option<String>,
+    is_last: Option<f64>,
 }
 
 impl AuditObject {
     /// Moves one batch to D1. Whether there is more. A batch that arrives twice is stored once: rows have ids.
     async fn flush(&self) -> worker::Result<bool> {
         let sql = self.state.storage().sql();
-        let rows: Vec<Row> = sql
+        // One text, put together by the database, instead of an object for each row.
+        let batch: Batch = sql
             .exec(
-                &format!("SELECT seq, body FROM events ORDER BY seq LIMIT {AUDIT_BATCH_ROWS_MAX}"),
+                &format!(
+                    "SELECT MAX(seq) AS last, '[' || GROUP_CONCAT(body) || ']' AS events, \
+                     MAX(seq) = (SELECT MAX(seq) FROM events) AS is_last FROM (SELECT seq, body, \
+                     SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) - OCTET_LENGTH(body) AS before \
+                     FROM (SELECT seq, body FROM events ORDER BY seq LIMIT {AUDIT_BATCH_ROWS_MAX})) \
+                     WHERE before < {AUDIT_BATCH_BYTES_MAX}"
+                ),
                 None,
             )?
-            .to_array()?;
-        let Some(last) = rows.last() else {
+            .one()?;
+        let (Some(last), Some(events)) = (batch.last, batch.events) else {
             return Ok(false);
         };
-        let bodies: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
         let statement = self.env.d1("DB")?.prepare(
             "INSERT OR IGNORE INTO audit_events (id, request_id, at_ms, kind, status, reason, rule, portal, principal, \
              email, agent, method, server, target, era, is_write, duration_ms, request_bytes, reply_bytes, revision, \
@@ -104,14 +117,11 @@ impl AuditObject {
              value ->> 'is_write', value ->> 'duration_ms', value ->> 'request_bytes', value ->> 'reply_bytes', \
              value ->> 'revision', value ->> 'inspected_out_bytes', value ->> 'inspected_in_bytes' FROM json_each(?1)",
         );
-        statement
-            .bind(&[format!("[{}]", bodies.join(",")).into()])?
-            .run()
-            .await?;
+        statement.bind(&[events.into()])?.run().await?;
         sql.exec(
             "DELETE FROM events WHERE seq <= ?1",
-            Some(vec![last.seq.into()]),
+            Some(vec![last.into()]),
         )?;
-        Ok(rows.len() == AUDIT_BATCH_ROWS_MAX)
+        Ok(batch.is_last == Some(0.0))
     }
 }

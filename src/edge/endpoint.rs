@@ -11,7 +11,7 @@ use super::router::Address;
 use super::session_object::{HAND_OVER, HandOver};
 use super::web::{self, Head};
 use super::{isolate, pages, reply as edge_reply, store};
-use crate::audit::EarlyEnd;
+use crate::audit::{EarlyEnd, event_id};
 use crate::config::{Issuer, Portal, TokenSource};
 use crate::error::{Internal, PortalError, Rejection};
 use crate::identity::{self, Principal, TokenRefusal, claims};
@@ -63,14 +63,18 @@ pub(super) async fn serve(
         return edge_reply::error(&Internal::Platform.into(), Era::Modern, "");
     };
     ports.client_gone = Some(request.signal());
-    let request_id = random_id(&ports);
+    let received_ms = now_ms();
+    let mut random = [0_u8; 10];
+    ports.fill(&mut random);
+    // Time first: the index of the audit trail then grows at its end.
+    let request_id = event_id(received_ms, random);
     let mut arrival = Arrival {
         ports,
         request,
         head: Rc::new(head),
         address,
         request_id,
-        received_ms: now_ms(),
+        received_ms,
         portal_id: named.unwrap_or_default().to_owned(),
         principal: None,
         era: Era::Legacy,

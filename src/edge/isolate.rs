@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use wasm_bindgen::JsValue;
 
-use crate::audit::Event;
 use crate::catalog::{Snapshot, SnapshotKey};
 use crate::error::UpstreamFault;
 use crate::identity::cache::VerifiedTokens;
@@ -48,8 +47,8 @@ pub(super) struct Isolate {
     pub upstream_sessions: RefCell<HashMap<(String, String), UpstreamSession>>,
     /// Toggles by grant, and when they were read.
     pub toggles: RefCell<HashMap<String, (u64, Off)>>,
-    /// Audit events on their way to the ledger.
-    pub audit_queue: RefCell<VecDeque<Event>>,
+    /// Audit events on their way to the ledger, as JSON text.
+    pub audit_queue: RefCell<VecDeque<String>>,
     /// Until when somebody is taking care of the queue.
     pub audit_flusher_until_ms: Cell<u64>,
     /// Which ledger this isolate writes to.

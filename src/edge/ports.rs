@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use worker::{Context, Date, Delay, Env};
+use worker::{Context, Delay, Env};
 
 use super::session_ports::SessionMemory;
 use super::{audit_queue, grant_object, isolate, store, upstream, web};
@@ -50,8 +50,14 @@ pub(super) struct EdgePorts {
 }
 
 /// Unix milliseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole milliseconds since 1970"
+)]
 pub(super) fn now_ms() -> u64 {
-    Date::now().as_millis()
+    // No `Date` object is made for it.
+    js_sys::Date::now() as u64
 }
 
 impl EdgePorts {
@@ -124,7 +130,7 @@ impl AuditSink for EdgePorts {
     }
 
     fn queue(&self, event: Event) {
-        audit_queue::queue(self, event);
+        audit_queue::queue(self, &event);
     }
 
     fn has_room(&self) -> bool {

@@ -297,13 +297,9 @@ pub type Original<P> = <<P as Upstreams>::Body as UpstreamBody>::Original;
 
 /// A random 128-bit id in hexadecimal.
 pub fn random_id(random: &impl Random) -> String {
-    use std::fmt::Write as _;
     let mut bytes = [0_u8; 16];
     random.fill(&mut bytes);
-    bytes
-        .iter()
-        .fold(String::with_capacity(32), |mut id, byte| {
-            let _ = write!(id, "{byte:02x}");
-            id
-        })
+    let mut id = String::with_capacity(32);
+    crate::hex::push(&mut id, &bytes);
+    id
 }
