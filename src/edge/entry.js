@@ -1,7 +1,7 @@
 // The worker's main module. Everything is decided in wasm; this is what still answers when wasm cannot: a panic stops
 // the instance with every request inside, and each of them gets a plain 500 at once. Only `fetch` and `scheduled` can be
-// called from outside: methods of this class are callable over RPC, and wasm exports must not be.
-import { WorkerEntrypoint } from "cloudflare:workers";
+// called from outside: this is a plain object and no class, so that nothing here is callable over RPC, least of all a wasm
+// export; nor is an instance made for every request.
 import Built from "../../build/index.js";
 
 export { AuditObject, GrantObject, SessionObject } from "../../build/index.js";
@@ -29,12 +29,12 @@ function broke(error) {
   waiting.clear();
 }
 
-export default class Entry extends WorkerEntrypoint {
-  fetch(request) {
-    this.#mend();
+export default {
+  fetch(request, env, ctx) {
+    mend(env, ctx);
     let answered;
     try {
-      answered = handlers.fetch.call(this, request);
+      answered = handlers.fetch.call({ env, ctx }, request);
     } catch (error) {
       if (error instanceof WebAssembly.RuntimeError) {
         broke(error);
@@ -45,9 +45,9 @@ export default class Entry extends WorkerEntrypoint {
       return answered;
     }
     // The outcome is recorded also when the client does not wait for it.
-    this.ctx.waitUntil(answered);
+    ctx.waitUntil(answered);
     return new Promise((resolve, reject) => {
-      const ms = this.env.REQUEST_DEADLINE_MS ?? DEADLINE_DEFAULT_MS;
+      const ms = env.REQUEST_DEADLINE_MS ?? DEADLINE_DEFAULT_MS;
       const timer = setTimeout(() => reject(new Error(`no response within ${ms} ms`)), ms);
       const settle = (done) => (value) => {
         clearTimeout(timer);
@@ -58,19 +58,19 @@ export default class Entry extends WorkerEntrypoint {
       answered.then(settle(resolve), settle(reject));
       // Made here, for the request it answers: another one may be the first to know.
     }).catch(failed);
-  }
+  },
 
-  scheduled(event) {
-    this.#mend();
-    return handlers.scheduled.call(this, event);
-  }
+  scheduled(event, env, ctx) {
+    mend(env, ctx);
+    return handlers.scheduled.call({ env, ctx }, event);
+  },
+};
 
-  /** Constructing the built entry point starts wasm anew where it broke. */
-  #mend() {
-    if (isBroken) {
-      isBroken = false;
-      new Built(this.ctx, this.env);
-    }
+/** Constructing the built entry point starts wasm anew where it broke. */
+function mend(env, ctx) {
+  if (isBroken) {
+    isBroken = false;
+    new Built(ctx, env);
   }
 }
 
