@@ -380,7 +380,7 @@ async fn read_body(arrival: &Arrival) -> Result<Vec<u8>, PortalError> {
         return Err(Rejection::BodyTooLarge.into());
     }
     let read = web::body(&arrival.request, length.is_some(), REQUEST_BODY_BYTES_MAX).await;
-    let body = read.map_err(|_| Internal::Platform)?;
+    let body = read.map_err(|()| Internal::Platform)?;
     body.ok_or_else(|| Rejection::BodyTooLarge.into())
 }
 
