@@ -27,15 +27,9 @@ pub(super) async fn append(env: &Env, events: &[Event]) -> Result<(), AuditAway>
 
 /// Has the ledger store a JSON array of events.
 async fn store(env: &Env, events: &str) -> Result<(), AuditAway> {
-    let call = web::ObjectCall {
-        binding: "AUDIT",
-        name: &format!("ledger-{}", shard()),
-        method: "POST",
-        header: None,
-        body: events.as_bytes(),
-    };
-    match web::object_call(env, &call).await {
-        Some(response) if response.status() == 204 => Ok(()),
+    let ledger = format!("ledger-{}", shard());
+    match web::ask(env, "AUDIT", &ledger, Some(events.as_bytes())).await {
+        Some((204, _)) => Ok(()),
         _ => Err(AuditAway),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use futures::future::LocalBoxFuture;
 use web_sys::{Request, Response};
 use worker::{Context, Env};
 
@@ -147,7 +148,11 @@ async fn admitted(arrival: &mut Arrival, named: Option<&str>) -> Result<Response
     })?;
     match arrival.head.method.as_str() {
         "POST" => {}
-        "GET" | "DELETE" => return with_session(arrival, &portal, &principal).await,
+        "GET" | "DELETE" => {
+            let answered: LocalBoxFuture<'_, _> =
+                Box::pin(with_session(arrival, &portal, &principal));
+            return answered.await;
+        }
         _ => return Err(Rejection::HttpMethod.into()),
     }
     check_content_type(arrival)?;
@@ -168,7 +173,15 @@ async fn admitted(arrival: &mut Arrival, named: Option<&str>) -> Result<Response
                 Some(session_id) if !is_initialize => session_id,
                 _ => random_id(&arrival.ports),
             };
-            return hand_over(arrival, &portal, &principal, session_id, Some(&body)).await;
+            // Boxed, so that an isolate that sees no session does not compile it.
+            let handed: LocalBoxFuture<'_, _> = Box::pin(hand_over(
+                arrival,
+                &portal,
+                &principal,
+                session_id,
+                Some(&body),
+            ));
+            return handed.await;
         }
     }
     let message = parsed?;

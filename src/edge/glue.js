@@ -93,7 +93,11 @@ async function collect(stream, bytesMax) {
     }
     chunks.push(chunk);
   }
-  const whole = new Uint8Array(length);
+  return joined(chunks);
+}
+
+function joined(chunks) {
+  const whole = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0));
   let at = 0;
   for (const chunk of chunks) {
     whole.set(chunk, at);
@@ -210,6 +214,50 @@ class Stream {
     cancelled?.catch(() => {});
   }
 }
+
+/** Asks a Durable Object by name; the answer is its status and, on the lines after it, its text. */
+export async function askObject(slot, env, binding, name, method, body) {
+  const { settle, fail } = instance;
+  const init = method === "POST" ? { method, body: body.slice() } : { method };
+  let text;
+  try {
+    const response = await env[binding].getByName(name).fetch("https://object/", init);
+    text = `${response.status}\n${await response.text()}`;
+  } catch {
+    return enter(fail, slot);
+  }
+  enter(settle, slot, undefined, text);
+}
+
+/**
+ * Reads rows from D1 and answers with them as JSON. Their `body` columns travel beside it as bytes, one after the
+ * other, and leave their length in the row: they are large, and JSON already.
+ */
+export async function readRows(slot, env, sql, values) {
+  const { settle, fail } = instance;
+  let text;
+  let bytes;
+  try {
+    const { results } = await env.DB.prepare(sql)
+      .bind(...JSON.parse(values))
+      .all();
+    const bodies = [];
+    for (const row of results) {
+      if (typeof row.body === "string") {
+        const body = encoder.encode(row.body);
+        bodies.push(body);
+        row.body = body.byteLength;
+      }
+    }
+    text = JSON.stringify(results);
+    bytes = joined(bodies);
+  } catch {
+    return enter(fail, slot);
+  }
+  enter(settle, slot, undefined, text, bytes);
+}
+
+const encoder = new TextEncoder();
 
 /** Calls a Durable Object by name. */
 export function callObject(env, binding, name, method, headerName, headerValue, body) {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use worker::{DurableObject, Env, Method, Request, RequestInit, Response, State, durable_object};
+use worker::{DurableObject, Env, Method, Request, Response, State, durable_object};
 
-use super::isolate;
 use super::ports::now_ms;
+use super::{isolate, web};
 use crate::limits::EPOCH_AGE_MAX_MS;
 
 /// Grants whose toggles an isolate remembers.
@@ -111,17 +111,7 @@ fn remember(grant: &str, off: Vec<String>) -> Rc<BTreeSet<String>> {
 }
 
 async fn ask(env: &Env, grant: &str, toggle: Option<&Toggle>) -> Option<Vec<String>> {
-    let stub = env.durable_object("GRANTS").ok()?.get_by_name(grant).ok()?;
-    let mut init = RequestInit::new();
-    if let Some(toggle) = toggle {
-        init.with_method(Method::Post)
-            .with_body(Some(serde_json::to_string(toggle).ok()?.into()));
-    }
-    let request = Request::new_with_init("https://grant/toggles", &init).ok()?;
-    stub.fetch_with_request(request)
-        .await
-        .ok()?
-        .json()
-        .await
-        .ok()
+    let body = toggle.map(serde_json::to_vec).transpose().ok()?;
+    let (status, off) = web::ask(env, "GRANTS", grant, body.as_deref()).await?;
+    serde_json::from_str(&off).ok().filter(|_| status == 200)
 }

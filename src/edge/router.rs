@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use futures::future::LocalBoxFuture;
 use web_sys::{Request, Response};
 use worker::{Context, Env};
 
@@ -82,17 +83,24 @@ pub(super) async fn route(request: Request, env: Env, context: Context) -> Respo
     };
     let env = Rc::new(env);
     let path = address.path.clone();
-    match (find(&path), head.method.as_str()) {
-        (Route::Mcp, _) => endpoint::serve(request, head, env, context, address, None).await,
-        (Route::NamedMcp(portal), _) => {
-            endpoint::serve(request, head, env, context, address, Some(portal)).await
-        }
-        (Route::Metadata(rest), "GET") => endpoint::metadata(&env, &address, rest).await,
-        (Route::Health, "GET") => admin::health(&env).await,
-        (Route::Config, "POST") => admin::apply_config(&request, &head, env, context).await,
-        (Route::Page, "GET") => pages::portal(&env, &address, None).await,
-        (Route::NamedPage(portal), "GET") => pages::portal(&env, &address, Some(portal)).await,
-        (Route::Nothing, _) => pages::not_found(),
-        _ => pages::method_not_allowed(),
-    }
+    // Boxed one by one: what a request does not need, an isolate does not compile for it.
+    let answered: LocalBoxFuture<'_, Response> = match (find(&path), head.method.as_str()) {
+        (Route::Mcp, _) => Box::pin(endpoint::serve(request, head, env, context, address, None)),
+        (Route::NamedMcp(portal), _) => Box::pin(endpoint::serve(
+            request,
+            head,
+            env,
+            context,
+            address,
+            Some(portal),
+        )),
+        (Route::Metadata(rest), "GET") => Box::pin(endpoint::metadata(&env, &address, rest)),
+        (Route::Health, "GET") => Box::pin(admin::health(&env)),
+        (Route::Config, "POST") => Box::pin(admin::apply_config(&request, &head, env, context)),
+        (Route::Page, "GET") => Box::pin(pages::portal(&env, &address, None)),
+        (Route::NamedPage(portal), "GET") => Box::pin(pages::portal(&env, &address, Some(portal))),
+        (Route::Nothing, _) => return pages::not_found(),
+        _ => return pages::method_not_allowed(),
+    };
+    answered.await
 }

@@ -7,7 +7,7 @@ use wasm_bindgen::JsValue;
 use worker::{D1Database, Env};
 
 use super::ports::now_ms;
-use super::{isolate, urls};
+use super::{isolate, urls, web};
 use crate::catalog::{Snapshot, SnapshotKey};
 use crate::config::{self, ConfigError, Environment};
 use crate::limits::{EPOCH_AGE_MAX_MS, STORE_OUTAGE_READS_MS};
@@ -47,6 +47,8 @@ pub(super) fn environment(env: &Env) -> Result<Environment, String> {
 struct Epoch {
     revision: Option<u64>,
     generation: u64,
+    /// Length of the active document, where it is another than the one that is known.
+    body: Option<usize>,
 }
 
 /// The active configuration, read again where this isolate's copy is older than [`EPOCH_AGE_MAX_MS`]. While the store is
@@ -62,7 +64,8 @@ pub(super) async fn active(env: &Env) -> Option<Rc<Active>> {
     if kept.is_some() {
         isolate::with(|isolate| isolate.epoch_read_ms.set(now));
     }
-    let Some(epoch) = read_epoch(env).await else {
+    let known = kept.as_ref().map(|kept| kept.revision);
+    let Some((epoch, document)) = read_epoch(env, known).await else {
         let answered_ms = isolate::with(|isolate| isolate.store_answered_ms.get());
         return kept.filter(|_| now.saturating_sub(answered_ms) < STORE_OUTAGE_READS_MS);
     };
@@ -78,28 +81,22 @@ pub(super) async fn active(env: &Env) -> Option<Rc<Active>> {
     if let Some(kept) = kept.filter(|kept| kept.revision == revision) {
         return Some(kept);
     }
-    load_revision(env, revision).await
+    epoch.body?;
+    adopt(env, revision, &document)
 }
 
-async fn read_epoch(env: &Env) -> Option<Epoch> {
-    let statement = database(env)?.prepare("SELECT revision, generation FROM epoch WHERE id = 1");
-    statement.first::<Epoch>(None).await.ok().flatten()
+/// Reads the epoch, and in the same trip the active document, unless it is the one that is known.
+async fn read_epoch(env: &Env, known: Option<u64>) -> Option<(Epoch, Vec<u8>)> {
+    let sql = "SELECT epoch.revision, generation, body FROM epoch LEFT JOIN config_revisions \
+               ON config_revisions.revision = epoch.revision AND epoch.revision IS NOT ?1 WHERE id = 1";
+    let values = serde_json::to_string(&[known]).ok()?;
+    let (mut rows, document) = web::rows::<Epoch>(env, sql, &values).await?;
+    Some((rows.pop()?, document))
 }
 
-async fn load_revision(env: &Env, revision: u64) -> Option<Rc<Active>> {
-    #[derive(Deserialize)]
-    struct Row {
-        body: String,
-    }
-    let statement = database(env)?.prepare("SELECT body FROM config_revisions WHERE revision = ?1");
-    let row = statement
-        .bind(&[number(revision)])
-        .ok()?
-        .first::<Row>(None)
-        .await
-        .ok()
-        .flatten()?;
-    let config = config::parse(row.body.as_bytes(), &environment(env).ok()?)
+/// Makes a stored document the one in force here.
+fn adopt(env: &Env, revision: u64, document: &[u8]) -> Option<Rc<Active>> {
+    let config = config::parse(document, &environment(env).ok()?)
         .inspect_err(|errors| {
             worker::console_error!("the active configuration does not hold here: {errors:?}");
         })
@@ -168,7 +165,8 @@ async fn store_revision(env: &Env, body: &str, author: &str) -> Option<u64> {
 
 /// Whether a configuration is active.
 pub(super) async fn is_set_up(env: &Env) -> Option<bool> {
-    read_epoch(env).await.map(|epoch| epoch.revision.is_some())
+    let (epoch, _) = read_epoch(env, None).await?;
+    Some(epoch.revision.is_some())
 }
 
 /// Keeps a snapshot in memory.
@@ -186,7 +184,8 @@ struct Part {
     scope: String,
     parts: u64,
     fetched_at_ms: u64,
-    body: String,
+    /// Length.
+    body: usize,
 }
 
 /// Loads snapshots. Those that are not stored, or only in part, are not among the result.
@@ -195,42 +194,35 @@ pub(super) async fn load_snapshots(env: &Env, keys: &[SnapshotKey]) -> Vec<Snaps
         .iter()
         .map(|key| (key.server.as_str(), key.scope.as_str()))
         .collect();
-    let Some(parts) = load_parts(env, &wanted).await else {
-        return Vec::new();
-    };
+    load_parts(env, &wanted).await.unwrap_or_default()
+}
+
+async fn load_parts(env: &Env, wanted: &[(&str, &str)]) -> Option<Vec<Snapshot>> {
+    let sql = "SELECT server, scope, parts, fetched_at_ms, body FROM catalog_snapshots \
+               WHERE (server, scope) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
+               ORDER BY server, scope, part";
+    // A text inside of a list: the statement has one parameter.
+    let values = serde_json::to_string(&[serde_json::to_string(wanted).ok()?]).ok()?;
+    let (parts, bodies) = web::rows::<Part>(env, sql, &values).await?;
+    let mut rest = bodies.as_slice();
     let mut snapshots = Vec::new();
-    for key in keys {
-        let own: Vec<&Part> = parts
-            .iter()
-            .filter(|part| part.server == key.server && part.scope == key.scope)
-            .collect();
-        let Some(first) = own.first() else { continue };
+    // Parts of one listing come one after the other, and so do their bytes.
+    for own in parts.chunk_by(|one, next| (&one.server, &one.scope) == (&next.server, &next.scope))
+    {
+        let length = own.iter().map(|part| part.body).sum();
+        let (body, others) = rest.split_at_checked(length)?;
+        rest = others;
+        let first = own.first()?;
         if own.len() as u64 != first.parts {
             continue;
         }
-        let body: String = own.iter().map(|part| part.body.as_str()).collect();
-        if let Some(mut snapshot) = Snapshot::from_json(&body) {
+        let body = std::str::from_utf8(body).ok()?;
+        if let Some(mut snapshot) = Snapshot::from_json(body) {
             snapshot.fetched_at_ms = first.fetched_at_ms;
             snapshots.push(snapshot);
         }
     }
-    snapshots
-}
-
-async fn load_parts(env: &Env, wanted: &[(&str, &str)]) -> Option<Vec<Part>> {
-    let statement = database(env)?.prepare(
-        "SELECT server, scope, parts, fetched_at_ms, body FROM catalog_snapshots \
-         WHERE (server, scope) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) ORDER BY server, scope, part",
-    );
-    let wanted = serde_json::to_string(wanted).ok()?;
-    statement
-        .bind(&[wanted.into()])
-        .ok()?
-        .all()
-        .await
-        .ok()?
-        .results::<Part>()
-        .ok()
+    Some(snapshots)
 }
 
 /// Stores a snapshot and tells the other isolates. A store that is away costs them a sync, nothing else.
@@ -315,6 +307,9 @@ async fn reconcile_snapshots(env: &Env) {
         server: String,
         scope: String,
         fetched_at_ms: u64,
+    }
+    if isolate::with(|isolate| isolate.snapshots.borrow().is_empty()) {
+        return;
     }
     let Some(database) = database(env) else {
         return;

@@ -37,6 +37,19 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(super) fn cancel(this: &Stream);
 
+    #[wasm_bindgen(js_name = askObject)]
+    fn ask_object(
+        slot: u32,
+        env: &JsValue,
+        binding: &str,
+        name: &str,
+        method: &str,
+        body: Option<&[u8]>,
+    );
+
+    #[wasm_bindgen(js_name = readRows)]
+    fn read_rows(slot: u32, env: &JsValue, sql: &str, values: &str);
+
     #[wasm_bindgen(catch, js_name = callObject)]
     fn call_object(
         env: &JsValue,
@@ -232,6 +245,33 @@ pub(super) async fn chunk(stream: &Stream, timeout_ms: u64) -> Result<Option<Vec
         Ok(chunk) => Ok(chunk.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec)),
         Err(fault) => Err(fault.as_string().unwrap_or_default()),
     }
+}
+
+/// Asks a Durable Object: GET without a body, POST with one. Its answer's status and text.
+pub(super) async fn ask(
+    env: &Env,
+    binding: &str,
+    name: &str,
+    body: Option<&[u8]>,
+) -> Option<(u16, String)> {
+    let method = if body.is_some() { "POST" } else { "GET" };
+    let asking = Waiting::new(|slot| ask_object(slot, env.as_ref(), binding, name, method, body));
+    let settled = asking.await.ok()?;
+    let (status, text) = settled.text.split_once('\n')?;
+    Some((status.parse().ok()?, text.to_owned()))
+}
+
+/// Reads rows from D1. `values` is a JSON array. What the rows call `body` is in the bytes, one after the other, and the
+/// column holds its length.
+pub(super) async fn rows<Row: serde::de::DeserializeOwned>(
+    env: &Env,
+    sql: &str,
+    values: &str,
+) -> Option<(Vec<Row>, Vec<u8>)> {
+    let reading = Waiting::new(|slot| read_rows(slot, env.as_ref(), sql, values));
+    let settled = reading.await.ok()?;
+    let rows = serde_json::from_str(&settled.text).ok()?;
+    Some((rows, settled.bytes.unwrap_or_default()))
 }
 
 /// A request to a Durable Object.

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use futures::future::LocalBoxFuture;
+
 use super::caller::{Caller, Deed};
 use super::ports::{Original, Ports};
 use super::reply::Reply;
@@ -111,19 +113,37 @@ async fn answer<P: Ports>(
     method: Method,
     request: &Request<'_>,
 ) -> Result<Reply<Original<P>>, PortalError> {
+    let name = request.params.name.as_ref().map(|name| &*name.value);
+    let is_own = caller.portal.portal_tools && name.is_some_and(tools::is_own);
+    let governed = matches!(
+        method,
+        Method::PromptsGet
+            | Method::ResourcesRead
+            | Method::Complete
+            | Method::ResourcesSubscribe
+            | Method::ResourcesUnsubscribe
+    );
+    if governed || method == Method::ToolsCall && !is_own {
+        return call::call(ports, caller, method, request).await;
+    }
+    // Boxed, so that an isolate that only passes calls on does not compile it.
+    let answered: LocalBoxFuture<'_, _> = Box::pin(answer_itself(ports, caller, method, request));
+    answered.await
+}
+
+/// What the portal answers without a server's answer to pass on.
+async fn answer_itself<P: Ports>(
+    ports: &P,
+    caller: &Rc<Caller>,
+    method: Method,
+    request: &Request<'_>,
+) -> Result<Reply<Original<P>>, PortalError> {
     let own = |result: Vec<u8>| Ok(Reply::json(reply::result(request.id.text, &result)));
     match method {
-        Method::ToolsCall => match request.params.name.as_ref().map(|name| &*name.value) {
-            Some(name) if caller.portal.portal_tools && tools::is_own(name) => {
-                tools::call(ports, caller, name, request).await
-            }
-            _ => call::call(ports, caller, method, request).await,
-        },
-        Method::PromptsGet
-        | Method::ResourcesRead
-        | Method::Complete
-        | Method::ResourcesSubscribe
-        | Method::ResourcesUnsubscribe => call::call(ports, caller, method, request).await,
+        Method::ToolsCall => {
+            let name = request.params.name.as_ref().map(|name| &*name.value);
+            tools::call(ports, caller, name.unwrap_or_default(), request).await
+        }
         Method::ToolsList => list::list(ports, caller, Listing::Tools, request).await,
         Method::PromptsList => list::list(ports, caller, Listing::Prompts, request).await,
         Method::ResourcesList => list::list(ports, caller, Listing::Resources, request).await,
@@ -142,8 +162,16 @@ async fn answer<P: Ports>(
             own(b"{}".to_vec())
         }
         Method::Ping => own(b"{}".to_vec()),
-        // A request is none of these; as requests they do not exist.
-        Method::Initialized | Method::Cancelled | Method::Progress | Method::RootsChanged => {
+        // A request is none of these; as requests they do not exist, or were answered above.
+        Method::PromptsGet
+        | Method::ResourcesRead
+        | Method::Complete
+        | Method::ResourcesSubscribe
+        | Method::ResourcesUnsubscribe
+        | Method::Initialized
+        | Method::Cancelled
+        | Method::Progress
+        | Method::RootsChanged => {
             let error = Rejection::UnknownMethod(request.method.to_string());
             Err(refused(ports, caller, &request.method, error.into()))
         }
