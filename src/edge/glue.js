@@ -218,10 +218,9 @@ class Stream {
 /** Asks a Durable Object by name; the answer is its status and, on the lines after it, its text. */
 export async function askObject(slot, env, binding, name, method, body) {
   const { settle, fail } = instance;
-  const init = method === "POST" ? { method, body: body.slice() } : { method };
   let text;
   try {
-    const response = await env[binding].getByName(name).fetch("https://object/", init);
+    const response = await callObject(env, binding, name, method, undefined, undefined, body);
     text = `${response.status}\n${await response.text()}`;
   } catch {
     return enter(fail, slot);
@@ -266,7 +265,7 @@ export function callObject(env, binding, name, method, headerName, headerValue, 
     init.headers = { [headerName]: headerValue };
   }
   if (method === "POST") {
-    init.body = typeof body === "string" ? body : body.slice();
+    init.body = body.slice();
   }
   return env[binding].getByName(name).fetch("https://object/", init);
 }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use js_sys::Object;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
@@ -58,10 +57,7 @@ fn import(algorithm: Algorithm) -> JsValue {
 fn verification(algorithm: Algorithm) -> JsValue {
     match algorithm {
         Algorithm::Rs256 => web::object([("name", "RSASSA-PKCS1-v1_5")]).into(),
-        Algorithm::Es256 => {
-            let algorithm: Object = web::object([("name", "ECDSA"), ("hash", "SHA-256")]);
-            algorithm.into()
-        }
+        Algorithm::Es256 => web::object([("name", "ECDSA"), ("hash", "SHA-256")]).into(),
     }
 }
 
