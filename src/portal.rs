@@ -14,6 +14,7 @@
 pub mod call;
 pub mod caller;
 pub mod discover;
+mod find;
 pub mod finish;
 pub mod handle;
 pub mod inspect;
@@ -21,7 +22,9 @@ pub mod list;
 pub mod listen;
 pub mod ports;
 pub mod pushes;
+mod relay;
 pub mod reply;
+mod send;
 pub mod session;
 pub mod stream;
 pub mod tools;

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod rpc;
 pub mod session;
+pub mod source;
 
 use std::borrow::Cow;
 

@@ -200,7 +200,10 @@ class Stream {
       timer = setTimeout(() => reject("timed out"), timeoutMs);
     });
     try {
-      const { done, value } = await Promise.race([this.reader.read(), late]);
+      // Kept when its time is over: the next call goes on waiting for the same chunk.
+      this.reading ??= this.reader.read();
+      const { done, value } = await Promise.race([this.reading, late]);
+      this.reading = undefined;
       return done ? undefined : value;
     } finally {
       clearTimeout(timer);

@@ -280,6 +280,12 @@ impl Sessions for EdgePorts {
         self.session.as_ref()?.parked(server, upstream_id)
     }
 
+    fn is_asking(&self, server: &str) -> bool {
+        self.session
+            .as_ref()
+            .is_some_and(|session| session.is_asking(server))
+    }
+
     async fn unpark(&self, client_id: &str) -> Option<(String, String)> {
         self.session.as_ref()?.unpark(client_id)
     }

@@ -188,6 +188,10 @@ impl SessionMemory {
         self.rows.parked(server, upstream_id)
     }
 
+    pub(super) fn is_asking(&self, server: &str) -> bool {
+        self.rows.is_parked(server)
+    }
+
     pub(super) fn unpark(&self, client_id: &str) -> Option<(String, String)> {
         self.rows.unpark(client_id)
     }

@@ -152,6 +152,15 @@ impl SessionRows {
         .map(|row| row.value)
     }
 
+    /// Whether a request of a server waits for an answer.
+    pub(super) fn is_parked(&self, server: &str) -> bool {
+        let found: Vec<Number> = self.rows(
+            "SELECT 1 AS value FROM parked WHERE server = ?1 LIMIT 1",
+            vec![server.into()],
+        );
+        !found.is_empty()
+    }
+
     pub(super) fn unpark(&self, client_id: &str) -> Option<(String, String)> {
         #[derive(Deserialize)]
         struct Row {

@@ -3,18 +3,19 @@
 //! Steps 4 to 10 of the pipeline, in order.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::caller::{Caller, Deed, Ending};
+use super::find::find;
 use super::finish::{Finisher, Keeper};
 use super::inspect::Toward;
-use super::ports::{BodyKind, Original, Ports, UpstreamBody, UpstreamReply, UpstreamSession};
+use super::ports::{BodyKind, Original, Ports, UpstreamBody as _};
 use super::reply::{Reply, ReplyBody};
+use super::send::{Replied, Sending, send};
 use super::stream;
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
-use crate::catalog::resolve::{self, Named, Target};
+use crate::catalog::resolve::Target;
 use crate::catalog::sync;
 use crate::config::{Inspect, PortalServer, Server};
 use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault};
@@ -23,10 +24,7 @@ use crate::mcp::{Era, Method, Request};
 use crate::policy::{Ask, Permit, decide};
 use crate::seal::Binding;
 use crate::upstream::body::{Rewrite, rewrite};
-use crate::upstream::{
-    legacy_cancel, legacy_request, may_answer, modern_request, says_session_is_over, session,
-    status_fault,
-};
+use crate::upstream::{may_answer, status_fault};
 
 /// Does one governed request.
 ///
@@ -173,83 +171,6 @@ async fn steps<P: Ports>(
     answer(finisher, reply).await
 }
 
-/// (4) From the name to the server that has it, as far as this caller may know.
-async fn find<P: Ports>(
-    ports: &P,
-    caller: &Caller,
-    method: Method,
-    request: &Request<'_>,
-    off: &BTreeSet<String>,
-    deed: &mut Deed,
-) -> Result<Target, PortalError> {
-    let portal = &caller.portal;
-    let subject = &caller.principal.subject;
-    let is_off = |server: &str| off.contains(server);
-    let params = &request.params;
-    match method {
-        Method::ToolsCall | Method::PromptsGet => {
-            let Some(name) = &params.name else {
-                return Err(Rejection::BadParams("Invalid params: name is missing".into()).into());
-            };
-            let name = name.value.as_ref();
-            deed.target = Some(name.to_owned());
-            let (named, unknown) = if method == Method::ToolsCall {
-                (Named::Tool, Rejection::UnknownTool(name.to_owned()))
-            } else {
-                (Named::Prompt, Rejection::UnknownPrompt(name.to_owned()))
-            };
-            let found = resolve::by_name(ports, portal, subject, named, name, &is_off).await;
-            found.map_err(|missing| missing.into_error(unknown))
-        }
-        Method::Complete => complete_target(ports, caller, request, &is_off, deed).await,
-        _ => {
-            let Some(uri) = &params.uri else {
-                return Err(Rejection::BadParams("Invalid params: uri is missing".into()).into());
-            };
-            let uri = uri.value.as_ref();
-            deed.target = Some(uri.to_owned());
-            let found = resolve::by_uri(ports, portal, subject, uri, &is_off).await;
-            found.map_err(|missing| missing.into_error(Rejection::UnknownResource(uri.to_owned())))
-        }
-    }
-}
-
-async fn complete_target<P: Ports>(
-    ports: &P,
-    caller: &Caller,
-    request: &Request<'_>,
-    is_off: &dyn Fn(&str) -> bool,
-    deed: &mut Deed,
-) -> Result<Target, PortalError> {
-    let (portal, subject) = (&caller.portal, &caller.principal.subject);
-    let bad = |text: &'static str| PortalError::from(Rejection::BadParams(text.into()));
-    let reference = request
-        .params
-        .reference
-        .as_ref()
-        .ok_or_else(|| bad("Invalid params: ref is missing"))?;
-    match (&*reference.kind, &reference.name, &reference.uri) {
-        ("ref/prompt", Some(name), _) => {
-            deed.target = Some(name.value.to_string());
-            let found =
-                resolve::by_name(ports, portal, subject, Named::Prompt, &name.value, is_off).await;
-            found.map_err(|missing| {
-                missing.into_error(Rejection::UnknownPrompt(name.value.to_string()))
-            })
-        }
-        ("ref/resource", _, Some(uri)) => {
-            deed.target = Some(uri.value.to_string());
-            let found = resolve::by_template(ports, portal, subject, &uri.value, is_off).await;
-            found.map_err(|missing| {
-                missing.into_error(Rejection::UnknownResource(uri.value.to_string()))
-            })
-        }
-        _ => Err(bad(
-            "Invalid params: ref is a ref/prompt with a name or a ref/resource with a uri",
-        )),
-    }
-}
-
 /// (5) The decision. Forbidden reads like unknown.
 fn permit(
     caller: &Caller,
@@ -352,86 +273,6 @@ fn failure(server: &Server, fault: UpstreamFault) -> UpstreamFailure {
     }
 }
 
-/// How long a caller waits for a server that did not answer to hear that nobody waits any more.
-const CANCEL_MS_MAX: u64 = 1_000;
-
-/// One request on its way.
-struct Sending<'a> {
-    permit: &'a Permit,
-    server: &'a Server,
-    era: Era,
-    method: Method,
-    target: &'a Target,
-    /// The id under which the server knows the request, as JSON text.
-    sent_id: &'a str,
-    body: Vec<u8>,
-}
-
-/// A reply whose head is known to be one; its body may already have been read to learn that.
-enum Replied<B: UpstreamBody> {
-    Unread(UpstreamReply<B>),
-    Read(u16, super::ports::Whole<B::Original>),
-}
-
-/// (8) Sends; a lost legacy session is renewed once, since a server that does not know the session did nothing.
-async fn send<P: Ports>(
-    ports: &P,
-    caller: &Caller,
-    request: &Request<'_>,
-    sending: Sending<'_>,
-) -> Result<(Replied<P::Body>, Option<UpstreamSession>), UpstreamFault> {
-    let Sending {
-        permit,
-        server,
-        era,
-        method,
-        target,
-        sent_id,
-        body,
-    } = sending;
-    if era == Era::Modern {
-        let name = method.has_name_header().then_some(target.name.as_str());
-        let headers = target
-            .tool()
-            .filter(|tool| !tool.headers.is_empty())
-            .map(|tool| {
-                param_headers::of_call(&tool.headers, request.params.arguments.map(|raw| raw.text))
-            })
-            .unwrap_or_default();
-        let outbound = modern_request(server, method.as_str(), name, headers, body);
-        return Ok((
-            Replied::Unread(ports.send(permit, server, outbound).await?),
-            None,
-        ));
-    }
-    let subject = &caller.principal.subject;
-    let mut renewed = false;
-    loop {
-        let session = session::current(ports, permit, server, subject).await?;
-        let outbound = legacy_request(server, Some(&session), body.clone());
-        let sent = ports.send(permit, server, outbound).await;
-        if let Err(UpstreamFault::TimedOut(_)) = sent {
-            let mut cancel = legacy_cancel(server, Some(&session), sent_id);
-            cancel.timeout_ms = cancel.timeout_ms.min(CANCEL_MS_MAX);
-            let _ = ports.send(permit, server, cancel).await;
-        }
-        let reply = sent?;
-        if reply.status < 400 || reply.status >= 500 {
-            return Ok((Replied::Unread(reply), Some(session)));
-        }
-        let status = reply.status;
-        let whole = reply.body.whole(REPLY_BODY_BYTES_MAX).await?;
-        if renewed || !says_session_is_over(era, session.id.is_some(), status, Some(&whole.bytes)) {
-            return match status_fault(status, reply.retry_after_s) {
-                Some(fault) if reply.kind != BodyKind::Json || !may_answer(status) => Err(fault),
-                _ => Ok((Replied::Read(status, whole), Some(session))),
-            };
-        }
-        ports.forget_upstream(subject, &server.id).await;
-        renewed = true;
-    }
-}
-
 /// (9, 10) Turns the reply into the client's.
 async fn answer<P: Ports>(
     finisher: Finisher<P>,
@@ -450,7 +291,10 @@ async fn answer<P: Ports>(
                     (status, whole.map_err(fault)?)
                 }
                 (_, Some(refused)) => return Err(fault(refused)),
-                (BodyKind::Events, None) => return stream::answer(finisher, reply.body).await,
+                (BodyKind::Events, None) => {
+                    let messages = finisher.source(reply.body).messages();
+                    return stream::answer(finisher, messages).await;
+                }
                 (BodyKind::Other, None) => {
                     let reason = "neither JSON nor an event stream";
                     return Err(fault(UpstreamFault::BadAnswer(reason)));

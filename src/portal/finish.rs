@@ -17,6 +17,7 @@ use crate::mcp::reply::{Direction, Glance};
 use crate::mcp::{Era, Method, reply as wire_reply};
 use crate::policy::Permit;
 use crate::upstream::body::result_supplement;
+use crate::upstream::source::Source;
 
 /// What is needed to end a call properly.
 pub struct Finisher<P: Ports> {
@@ -56,6 +57,18 @@ pub struct Finished {
 }
 
 impl<P: Ports> Finisher<P> {
+    /// The messages of the call, from the body that carries them.
+    pub fn source(&self, body: P::Body) -> Source<P> {
+        let (permit, server) = (self.permit.clone(), self.server.clone());
+        Source::new(
+            self.ports.clone(),
+            permit,
+            server,
+            self.session.clone(),
+            body,
+        )
+    }
+
     /// Reads an answer and makes the client's of it.
     ///
     /// # Errors

@@ -221,6 +221,8 @@ pub trait Sessions {
     async fn park(&self, server: &str, upstream_id: &str) -> Option<String>;
     /// The id under which a server's request went to the client, without taking it: for its cancellation.
     fn parked(&self, server: &str, upstream_id: &str) -> Option<String>;
+    /// Whether a request of a server waits for the client's answer: its silence is no fault then.
+    fn is_asking(&self, server: &str) -> bool;
     /// Takes a parked request by the id the client knows: (server, the server's own id). Each is taken once.
     async fn unpark(&self, client_id: &str) -> Option<(String, String)>;
     /// Notes which server works on a request of the client, or that none does any more.

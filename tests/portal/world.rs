@@ -335,6 +335,13 @@ impl Sessions for World {
         found.map(|row| row.0.clone())
     }
 
+    fn is_asking(&self, server: &str) -> bool {
+        self.session
+            .borrow()
+            .as_ref()
+            .is_some_and(|session| session.parked.iter().any(|(_, of, _)| of == server))
+    }
+
     async fn unpark(&self, client_id: &str) -> Option<(String, String)> {
         let mut session = self.session.borrow_mut();
         let parked = &mut session.as_mut()?.parked;

@@ -1,0 +1,222 @@
+//! A server's messages from an event stream, one by one, to the end of a call. A legacy stream that breaks off is taken
+//! up where it did; the call is never repeated.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures::StreamExt as _;
+use futures::future::{Either, select};
+use futures::stream::LocalBoxStream;
+
+use super::legacy_stream;
+use crate::config::Server;
+use crate::error::UpstreamFault;
+use crate::limits::{CALL_TIMEOUTS_MAX, UPSTREAM_EVENT_BYTES_MAX};
+use crate::mcp::event_stream::{Event, EventReader};
+use crate::policy::Permit;
+use crate::portal::ports::{BodyKind, Ports, UpstreamBody, UpstreamSession};
+
+/// How often a legacy stream that breaks off is taken up again before the call is called cut.
+const RESUMPTIONS_MAX: u32 = 10;
+
+/// Pause before taking a stream up again, where the server names none.
+const RESUMPTION_PAUSE_MS: u64 = 1_000;
+
+/// Longest pause a server may ask for.
+const RESUMPTION_PAUSE_MS_MAX: u64 = 30_000;
+
+/// Messages in their order; the first error is the end.
+pub type Messages = LocalBoxStream<'static, Result<Vec<u8>, UpstreamFault>>;
+
+/// Where a stream can be taken up again: the last event id, shared with whoever keeps it.
+pub type LastEventId = Rc<RefCell<Option<String>>>;
+
+/// The stream of one call.
+pub struct Source<P: Ports> {
+    ports: P,
+    permit: Rc<Permit>,
+    server: Rc<Server>,
+    /// The legacy session in which the stream can be taken up again.
+    session: Option<UpstreamSession>,
+    /// Owns the read that is under way.
+    chunks: LocalBoxStream<'static, Result<Vec<u8>, UpstreamFault>>,
+    reader: EventReader,
+    is_unreadable: bool,
+    began_ms: u64,
+    /// When the call ends whatever the server still sends.
+    ends_ms: u64,
+    last_event_id: LastEventId,
+    pause_ms: u64,
+    resumptions: u32,
+}
+
+impl<P: Ports> Source<P> {
+    /// Reads a body. `reader` holds what was read of it already.
+    pub fn new(
+        ports: P,
+        permit: Rc<Permit>,
+        server: Rc<Server>,
+        session: Option<UpstreamSession>,
+        body: P::Body,
+    ) -> Self {
+        let began_ms = ports.now_ms();
+        let life_ms = life_ms(&server);
+        Self {
+            ports,
+            permit,
+            server,
+            session,
+            chunks: chunks(body),
+            reader: EventReader::new(UPSTREAM_EVENT_BYTES_MAX),
+            is_unreadable: false,
+            began_ms,
+            ends_ms: began_ms.saturating_add(life_ms),
+            last_event_id: LastEventId::default(),
+            pause_ms: RESUMPTION_PAUSE_MS,
+            resumptions: 0,
+        }
+    }
+
+    /// Takes up the stream of a call after an event, at once.
+    ///
+    /// # Errors
+    /// Why the server does not go on with it.
+    pub async fn taken_up(
+        ports: P,
+        permit: Rc<Permit>,
+        server: Rc<Server>,
+        session: UpstreamSession,
+        last_event_id: String,
+    ) -> Result<Self, UpstreamFault> {
+        let request = legacy_stream(&server, &session, Some(&last_event_id));
+        let reply = ports.send(&permit, &server, request).await?;
+        if reply.status != 200 || reply.kind != BodyKind::Events {
+            return Err(UpstreamFault::Cut);
+        }
+        let source = Self::new(ports, permit, server, Some(session), reply.body);
+        *source.last_event_id.borrow_mut() = Some(last_event_id);
+        Ok(source)
+    }
+
+    /// Where the stream can be taken up, as far as it was read.
+    #[must_use]
+    pub fn last_event_id(&self) -> LastEventId {
+        self.last_event_id.clone()
+    }
+
+    /// The messages.
+    #[must_use]
+    pub fn messages(self) -> Messages {
+        futures::stream::unfold(Some(self), |source| async move {
+            let mut source = source?;
+            let next = source.next().await;
+            let rest = next.is_ok().then_some(source);
+            Some((next, rest))
+        })
+        .boxed_local()
+    }
+
+    /// The next message.
+    ///
+    /// # Errors
+    /// How the stream ended before the answer.
+    async fn next(&mut self) -> Result<Vec<u8>, UpstreamFault> {
+        loop {
+            if let Some(event) = self.reader.next_event() {
+                if let Some(message) = self.take(event) {
+                    return Ok(message);
+                }
+                continue;
+            }
+            if self.is_unreadable {
+                return Err(UpstreamFault::BadAnswer("unreadable event stream"));
+            }
+            let ports = &self.ports;
+            let now_ms = ports.now_ms();
+            if ports.is_asking(&self.server.id) {
+                // The person takes their time, and so does the server that waits for them.
+                self.ends_ms = now_ms.saturating_add(life_ms(&self.server));
+            } else if now_ms >= self.ends_ms {
+                return Err(self.outlived());
+            }
+            let chunk = {
+                let left_ms = self.ends_ms.saturating_sub(now_ms);
+                let alarm = std::pin::pin!(ports.sleep_ms(left_ms));
+                match select(self.chunks.next(), alarm).await {
+                    Either::Left((chunk, _)) => Some(chunk),
+                    Either::Right(_) => None,
+                }
+            };
+            match chunk {
+                Some(Some(Ok(chunk))) => self.is_unreadable = self.reader.push(&chunk).is_err(),
+                Some(Some(Err(UpstreamFault::TimedOut(_))))
+                    if self.ports.is_asking(&self.server.id) => {}
+                Some(Some(Err(fault))) => self.broken(fault).await?,
+                Some(None) => self.broken(UpstreamFault::Cut).await?,
+                None => {}
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Option<Vec<u8>> {
+        if let Some(id) = event.id {
+            // An empty one takes back those before it.
+            *self.last_event_id.borrow_mut() = Some(id).filter(|id| !id.is_empty());
+        }
+        if let Some(retry_ms) = event.retry_ms {
+            self.pause_ms = retry_ms.min(RESUMPTION_PAUSE_MS_MAX);
+        }
+        (!event.data.is_empty()).then(|| event.data.into_bytes())
+    }
+
+    /// The stream ended early.
+    async fn broken(&mut self, fault: UpstreamFault) -> Result<(), UpstreamFault> {
+        let last_event_id = self.last_event_id.borrow().clone();
+        let resumable = self.session.clone().zip(last_event_id);
+        let Some((session, last_event_id)) =
+            resumable.filter(|_| self.resumptions < RESUMPTIONS_MAX)
+        else {
+            return Err(fault);
+        };
+        self.resumptions = self.resumptions.saturating_add(1);
+        let ports = &self.ports;
+        let again = async {
+            ports.sleep_ms(self.pause_ms).await;
+            let request = legacy_stream(&self.server, &session, Some(&last_event_id));
+            ports.send(&self.permit, &self.server, request).await
+        };
+        let left_ms = self.ends_ms.saturating_sub(ports.now_ms());
+        let sent = {
+            let alarm = std::pin::pin!(ports.sleep_ms(left_ms));
+            match select(std::pin::pin!(again), alarm).await {
+                Either::Left((sent, _)) => Some(sent),
+                Either::Right(_) => None,
+            }
+        };
+        let reply = sent.ok_or_else(|| self.outlived())??;
+        if reply.status != 200 || reply.kind != BodyKind::Events {
+            return Err(fault);
+        }
+        self.chunks = chunks(reply.body);
+        self.reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
+        Ok(())
+    }
+
+    /// The call lasted too long, whatever the server still sends.
+    fn outlived(&self) -> UpstreamFault {
+        UpstreamFault::TimedOut(self.ends_ms.saturating_sub(self.began_ms))
+    }
+}
+
+fn life_ms(server: &Server) -> u64 {
+    u64::from(server.timeout_ms).saturating_mul(CALL_TIMEOUTS_MAX)
+}
+
+/// A body as a stream that owns the read under way: giving up waiting for it loses nothing.
+fn chunks<B: UpstreamBody>(body: B) -> LocalBoxStream<'static, Result<Vec<u8>, UpstreamFault>> {
+    futures::stream::unfold(body, |mut body| async move {
+        let chunk = body.chunk().await?;
+        Some((chunk, body))
+    })
+    .boxed_local()
+}
