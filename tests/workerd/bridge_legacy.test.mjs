@@ -3,12 +3,12 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { startAsking } from "./fixtures/asking_modern.mjs";
-import { openCall, questionsOf } from "./fixtures/asking_modern_call.mjs";
+import { openCall, questionsOf, readEvents } from "./fixtures/asking_modern_call.mjs";
 import { ABLE, answerTo, connectAnswering, ROOTS, SAMPLED } from "./fixtures/asking_modern_clients.mjs";
 import { ODD_KEYS, SCRIPTS } from "./fixtures/asking_modern_scripts.mjs";
 import { startSdkAsking } from "./fixtures/asking_modern_sdk.mjs";
 import { textOf } from "./fixtures/clients.mjs";
-import { eventsOf, openSession } from "./fixtures/rpc.mjs";
+import { openSession } from "./fixtures/rpc.mjs";
 import { openWorld } from "./fixtures/world.mjs";
 
 const LIMIT = { timeout: 30_000 };
@@ -89,14 +89,20 @@ for (const kind of ["one", "legacy"]) {
     }
 
     test("answers every kind of question in its own form", LIMIT, async () => {
-      const before = { elicited: heard.elicited.length, sampled: heard.sampled.length, roots: heard.rootsAsked };
+      const before = {
+        elicited: heard.elicited.length,
+        sampled: heard.sampled.length,
+        roots: heard.rootsAsked,
+      };
       const { answers } = saidBy(await call("one_many", { tag: `${kind}-kinds` }));
       const [form, link, words, dirs] = ODD_KEYS.map((key) => answers[key]);
       assert.deepEqual(form, { action: "accept", content: { name: "Ada on First?" } });
       assert.equal(link.action, "accept");
       assert.deepEqual(words, SAMPLED);
       assert.deepEqual(dirs.roots, ROOTS);
-      const [first, second] = heard.elicited.slice(before.elicited).sort((a, b) => (a.message < b.message ? -1 : 1));
+      const [first, second] = heard.elicited
+        .slice(before.elicited)
+        .sort((a, b) => (a.message < b.message ? -1 : 1));
       assert.deepEqual(first.requestedSchema.required, ["name"]);
       assert.equal(second.url, "https://pay.example/checkout?order=7&x=%22");
       assert.equal(heard.sampled.length, before.sampled + 1);
@@ -133,7 +139,11 @@ for (const kind of ["one", "legacy"]) {
       assert.deepEqual(seen, [1, 2]);
       const rounds = sdk.calls.slice(began);
       assert.equal(rounds.length, 7, "three rounds, two, two");
-      assert.equal(new Set(rounds.map(({ id }) => JSON.stringify(id))).size, 7, "each request has its own id");
+      assert.equal(
+        new Set(rounds.map(({ id }) => JSON.stringify(id))).size,
+        7,
+        "each request has its own id",
+      );
     });
   });
 }
@@ -154,7 +164,11 @@ describe("on the wire", () => {
   test("a question is a request of the client's own era, on the stream of its call", LIMIT, async () => {
     const call = await openCall(session, "tools/call", params("one_many", { tag: "wire" }), "w-1");
     assert.equal(call.status, 200);
-    const questions = await questionsOf(call, 4, ({ method, params: asked }) => `${method} ${asked?.mode ?? ""}`);
+    const questions = await questionsOf(
+      call,
+      4,
+      ({ method, params: asked }) => `${method} ${asked?.mode ?? ""}`,
+    );
     assert.ok(call.lastId, "the stream can be taken up again");
     assert.equal(new Set([...questions.values()].map(({ id }) => id)).size, 4);
     for (const question of questions.values()) assert.equal(question.jsonrpc, "2.0");
@@ -188,7 +202,10 @@ describe("on the wire", () => {
 
   test("each round carries the server's state, the same arguments, and a new id", LIMIT, async () => {
     const input = { tag: "states", as: "json" };
-    const meta = { progressToken: "mine", traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
+    const meta = {
+      progressToken: "mine",
+      traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    };
     const call = await openCall(session, "tools/call", params("one_three", input, meta), "w-3");
     for (const round of [1, 2, 3]) {
       const question = await call.question();
@@ -238,7 +255,11 @@ describe("on the wire", () => {
 
   for (const [end, check] of [
     ["isError", ({ result }) => assert.equal(result.isError, true)],
-    ["rpcError", ({ error }) => assert.deepEqual([error.code, error.message, error.data.why], [-32050, "broken", "test"])],
+    [
+      "rpcError",
+      ({ error }) =>
+        assert.deepEqual([error.code, error.message, error.data.why], [-32050, "broken", "test"]),
+    ],
   ]) {
     test(`a call that ends in ${end} after a round says so`, LIMIT, async () => {
       const call = await openCall(session, "tools/call", params("one_form", { tag: end, end }), `w-${end}`);
@@ -250,14 +271,19 @@ describe("on the wire", () => {
   test("a state without a question is passed back without asking anybody", LIMIT, async () => {
     const call = await openCall(session, "tools/call", params("one_patience", { tag: "pause" }), "w-5");
     assert.ok((await call.answer()).result);
-    assert.equal(call.messages.filter(({ method }) => method && method !== "notifications/progress").length, 0);
+    assert.equal(
+      call.messages.filter(({ method }) => method && method !== "notifications/progress").length,
+      0,
+    );
     assert.deepEqual(upstreams.one.steps("pause"), [0, 1, 2]);
   });
 
   test("one session's calls, each with its questions, do not wait for each other", LIMIT, async () => {
     const calls = [];
     for (const n of [1, 2, 3]) {
-      calls.push(await openCall(session, "tools/call", params("one_form", { tag: `side-${n}` }), `side-${n}`));
+      calls.push(
+        await openCall(session, "tools/call", params("one_form", { tag: `side-${n}` }), `side-${n}`),
+      );
     }
     for (const n of [3, 1, 2]) {
       const call = calls[n - 1];
@@ -271,18 +297,22 @@ describe("on the wire", () => {
   test("while a call asks, other calls of the session are answered", LIMIT, async () => {
     const call = await openCall(session, "tools/call", params("one_form", { tag: "open" }), "w-6");
     const question = await call.question();
-    const { answer } = await session.ask("tools/call", params("two_none", { tag: "meanwhile" }), { ms: 5_000 });
+    const { answer } = await session.ask("tools/call", params("two_none", { tag: "meanwhile" }), {
+      ms: 5_000,
+    });
     assert.equal(saidBy(answer.result).tag, "meanwhile");
     await answerAll([question]);
     await call.answer();
   });
 
   test("questions stay off the client's own stream while the call's is there", LIMIT, async () => {
-    const own = eventsOf(await session.listen());
+    const own = readEvents(await session.listen());
     const call = await openCall(session, "tools/call", params("one_form", { tag: "own" }), "w-7");
     await answerAll([await call.question()]);
     await call.answer();
-    const stray = await own.message(({ method }) => method === "elicitation/create", 500).catch(() => undefined);
+    const stray = await own
+      .message(({ method }) => method === "elicitation/create", 500)
+      .catch(() => undefined);
     assert.equal(stray, undefined);
     await own.cut();
   });

@@ -48,28 +48,32 @@ const saidBy = ({ result, error }) => {
   return JSON.parse(textOf(result));
 };
 
-test("one that does not read while thousands of messages come gets its question and its answer", LIMIT, async () => {
-  const session = await able();
-  const progressToken = "flood";
-  const input = { tag: "flood", as: "sse", progress: 3_000, bytes: 1_000 };
-  const call = await begin(session, "form", input, { progressToken });
-  await call.message(({ method }) => method === "notifications/progress");
-  await pause(1_500);
-  const other = await begin(session, "none", { tag: "meanwhile" });
-  assert.ok(saidBy(await other.answer(5_000)), "the session works meanwhile");
-  const question = await call.settle(SETTLE_MS, call.isQuestion);
-  await answer(session, question);
-  assert.ok(saidBy(await call.settle(SETTLE_MS)));
-  const seen = call.messages
-    .filter(({ method }) => method === "notifications/progress")
-    .map(({ params }) => params.progress);
-  assert.ok(seen.length > 100, `${seen.length} messages`);
-  assert.ok(
-    seen.every((value, index) => index === 0 || value > seen[index - 1]),
-    "in order, and none twice",
-  );
-  assert.deepEqual(asking.steps("flood"), [0, 1]);
-});
+test(
+  "one that does not read while thousands of messages come gets its question and its answer",
+  LIMIT,
+  async () => {
+    const session = await able();
+    const progressToken = "flood";
+    const input = { tag: "flood", as: "sse", progress: 3_000, bytes: 1_000 };
+    const call = await begin(session, "form", input, { progressToken });
+    await call.message(({ method }) => method === "notifications/progress");
+    await pause(1_500);
+    const other = await begin(session, "none", { tag: "meanwhile" });
+    assert.ok(saidBy(await other.answer(5_000)), "the session works meanwhile");
+    const question = await call.settle(SETTLE_MS, call.isQuestion);
+    await answer(session, question);
+    assert.ok(saidBy(await call.settle(SETTLE_MS)));
+    const seen = call.messages
+      .filter(({ method }) => method === "notifications/progress")
+      .map(({ params }) => params.progress);
+    assert.ok(seen.length > 100, `${seen.length} messages`);
+    assert.ok(
+      seen.every((value, index) => index === 0 || value > seen[index - 1]),
+      "in order, and none twice",
+    );
+    assert.deepEqual(asking.steps("flood"), [0, 1]);
+  },
+);
 
 describe("one that vanishes", () => {
   test("while it is asked, comes back and answers", LIMIT, async () => {
@@ -99,19 +103,23 @@ describe("one that vanishes", () => {
     assert.deepEqual(asking.steps("early"), [0, 1]);
   });
 
-  test("while the server works on its answer, finds the result: going away is not cancelling", LIMIT, async () => {
-    const session = await able();
-    const hold = asking.hold("works", 1);
-    const call = await begin(session, "form", { tag: "works", as: "sse" }, { progressToken: 1 });
-    await answer(session, await call.question());
-    await hold.reached;
-    await call.cut();
-    await pause(REST_MS);
-    hold.release();
-    assert.ok(saidBy(await call.settle(SETTLE_MS)));
-    assert.deepEqual(asking.steps("works"), [0, 1]);
-    assert.equal(asking.roundsOf("works")[1].wasCut, false);
-  });
+  test(
+    "while the server works on its answer, finds the result: going away is not cancelling",
+    LIMIT,
+    async () => {
+      const session = await able();
+      const hold = asking.hold("works", 1);
+      const call = await begin(session, "form", { tag: "works", as: "sse" }, { progressToken: 1 });
+      await answer(session, await call.question());
+      await hold.reached;
+      await call.cut();
+      await pause(REST_MS);
+      hold.release();
+      assert.ok(saidBy(await call.settle(SETTLE_MS)));
+      assert.deepEqual(asking.steps("works"), [0, 1]);
+      assert.equal(asking.roundsOf("works")[1].wasCut, false);
+    },
+  );
 
   test("for good costs one round and leaves its end on record", LIMIT, async () => {
     const email = "gone@acme.example";
@@ -119,7 +127,8 @@ describe("one that vanishes", () => {
     const call = await begin(session, "form", { tag: "gone" });
     await call.question();
     await call.cut();
-    const sql = "SELECT status, reason FROM audit_events WHERE email = ? AND method = 'tools/call' ORDER BY id";
+    const sql =
+      "SELECT status, reason FROM audit_events WHERE email = ? AND method = 'tools/call' ORDER BY id";
     const rows = await eventually(
       async () => {
         const found = await world.portal.d1(sql, email);

@@ -25,7 +25,9 @@ before(async () => {
   older.bare = await startOlder({ eventIds: false });
   const servers = { asking, ids: older.ids, bare: older.bare };
   world = await openCrashWorld({
-    servers: Object.fromEntries(Object.entries(servers).map(([id, { url }]) => [id, { url, timeout_ms: 30_000 }])),
+    servers: Object.fromEntries(
+      Object.entries(servers).map(([id, { url }]) => [id, { url, timeout_ms: 30_000 }]),
+    ),
   });
   token = await world.token();
 }, LIMIT);
@@ -35,9 +37,14 @@ after(async () => {
   await Promise.all([asking, older.ids, older.bare].map((upstream) => upstream?.stop()));
 });
 
-const begin = (session, name, input) => openCall(session, "tools/call", { name, arguments: input }, input.tag);
+const begin = (session, name, input) =>
+  openCall(session, "tools/call", { name, arguments: input }, input.tag);
 const answer = async (session, question, status = 202) =>
-  assert.equal((await session.answer(question.id, answerTo(question, "Ada"))).status, status, question.params.message);
+  assert.equal(
+    (await session.answer(question.id, answerTo(question, "Ada"))).status,
+    status,
+    question.params.message,
+  );
 
 /** The call was lost, says so, and is on record as lost. */
 async function assertInterrupted({ error }) {
@@ -86,6 +93,7 @@ const STEPS = {
     async stage(session, tag) {
       const hold = asking.hold(tag, 0);
       const call = await begin(session, "asking_form", { tag, as: "sse" });
+      await call.begun();
       await within(hold.reached, SETTLE_MS, "the server's first round");
       return { call, hold };
     },
@@ -195,6 +203,7 @@ const STEPS = {
   "an older server with event ids works": {
     async stage(session, tag) {
       const call = await begin(session, "ids_work", { tag, wait: true });
+      await call.begun();
       await eventually(() => older.ids.calls.has(tag), { what: "the call at the server" });
       return { call };
     },
@@ -210,6 +219,7 @@ const STEPS = {
   "an older server with event ids has answered meanwhile": {
     async stage(session, tag) {
       const call = await begin(session, "ids_work", { tag, wait: true });
+      await call.begun();
       await eventually(() => older.ids.calls.has(tag), { what: "the call at the server" });
       return { call };
     },
@@ -238,7 +248,10 @@ const STEPS = {
     async stage(session, tag) {
       const call = await begin(session, "ids_ask", { tag, wait: true });
       await answer(session, await call.question());
-      await eventually(() => older.ids.answers.length > 0, { what: "the answer at the server" });
+      const { questionId } = older.ids.calls.get(tag);
+      await eventually(() => older.ids.answers.some(({ id }) => id === questionId), {
+        what: "the answer at the server",
+      });
       return { call };
     },
     async finish(_session, tag, { call }) {
@@ -251,6 +264,7 @@ const STEPS = {
   "an older server without event ids works": {
     async stage(session, tag) {
       const call = await begin(session, "bare_work", { tag, wait: true });
+      await call.begun();
       await eventually(() => older.bare.calls.has(tag), { what: "the call at the server" });
       return { call };
     },
@@ -295,13 +309,13 @@ for (const [how, what] of [
     const sessions = new Map();
     const staged = new Map();
     before(async () => {
-      for (const [index, [step, { stage }]] of Object.entries(STEPS).entries()) {
-        const tag = `${how}-${index}`;
+      const staging = Object.entries(STEPS).map(async ([step, { stage }], index) => {
         const session = await openSession(world.url(), token, { capabilities: ABLE });
         sessions.set(step, session);
         // A step that cannot be reached fails its own test only.
-        staged.set(step, await stage(session, tag).catch((failed) => ({ failed })));
-      }
+        staged.set(step, await stage(session, `${how}-${index}`).catch((failed) => ({ failed })));
+      });
+      await Promise.all(staging);
       await world.crash(how);
     }, LIMIT);
 

@@ -3,11 +3,13 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { eventually } from "../harness/bounded.mjs";
 import { startAsking } from "./fixtures/asking_modern.mjs";
+import { openCall } from "./fixtures/asking_modern_call.mjs";
 import { ABLE, connectAnswering } from "./fixtures/asking_modern_clients.mjs";
+import { startOlder } from "./fixtures/asking_modern_older.mjs";
 import { SCRIPTS } from "./fixtures/asking_modern_scripts.mjs";
 import { startSdkAsking } from "./fixtures/asking_modern_sdk.mjs";
 import { textOf } from "./fixtures/clients.mjs";
-import { ask } from "./fixtures/rpc.mjs";
+import { ask, openSession } from "./fixtures/rpc.mjs";
 
 const LIMIT = { timeout: 30_000 };
 let asking;
@@ -84,7 +86,8 @@ describe("an official modern client, directly", () => {
 });
 
 describe("the asking server", () => {
-  const call = (params, capabilities = ABLE) => ask(asking.url, "none", "tools/call", params, { capabilities });
+  const call = (params, capabilities = ABLE) =>
+    ask(asking.url, "none", "tools/call", params, { capabilities });
   const begin = async (tag, name = "form") => {
     const params = { name, arguments: { tag } };
     return { params, state: (await call(params)).answer.result.requestState };
@@ -117,7 +120,10 @@ describe("the asking server", () => {
   });
 
   test("refuses a client that cannot be asked, where it is polite", LIMIT, async () => {
-    const { answer, status } = await call({ name: "link", arguments: { tag: "p", polite: true } }, { elicitation: {} });
+    const { answer, status } = await call(
+      { name: "link", arguments: { tag: "p", polite: true } },
+      { elicitation: {} },
+    );
     assert.deepEqual([status, answer.error?.code], [400, -32021]);
     assert.deepEqual(answer.error.data.requiredCapabilities, { elicitation: { url: {} } });
   });
@@ -133,5 +139,39 @@ describe("the asking server", () => {
     assert.ok(!isAnswered);
     hold.release();
     assert.ok((await answering).state);
+  });
+});
+
+describe("the older server", () => {
+  let older;
+  before(async () => {
+    older = await startOlder();
+  }, LIMIT);
+  after(() => older?.stop());
+
+  test("asks an official client, and tells it of updates", LIMIT, async () => {
+    const { client, heard } = await connectAnswering("one", older.url, "none");
+    const asked = await client.callTool({ name: "ask", arguments: { tag: "direct" } });
+    assert.equal(textOf(asked), "accept Ada on direct?");
+    assert.equal(older.works("direct"), 1);
+    await client.subscribeResource({ uri: "old://one" });
+    assert.deepEqual(older.subscribedUris(), ["old://one"]);
+    await eventually(() => older.listeners.size > 0, { what: "the client's stream" });
+    older.update("old://one");
+    await eventually(() => heard.updated.includes("old://one"), { what: "the update" });
+    await client.unsubscribeResource({ uri: "old://one" });
+    assert.deepEqual(older.subscribedUris(), []);
+    await client.close();
+  });
+
+  test("lets a cut call be taken up by its last event id", LIMIT, async () => {
+    const session = await openSession(older.url, "none", { capabilities: ABLE });
+    const params = { name: "work", arguments: { tag: "cut", wait: true } };
+    const call = await openCall(session, "tools/call", params, "cut");
+    await call.begun();
+    await call.cut();
+    older.release("cut");
+    assert.equal(textOf((await call.settle()).result), "worked cut");
+    assert.deepEqual([older.works("cut"), older.taken], [1, [call.ids[0]]]);
   });
 });

@@ -104,7 +104,11 @@ describe("an answer that is none", () => {
     const session = await able();
     const call = await begin(session, "form", { tag: "refused" });
     const { id } = await call.question();
-    const response = await session.post({ jsonrpc: "2.0", id, error: { code: -1, message: "User rejected" } });
+    const response = await session.post({
+      jsonrpc: "2.0",
+      id,
+      error: { code: -1, message: "User rejected" },
+    });
     assert.equal(response.status, 202);
     const answer = await call.answer(SOON_MS);
     assert.equal(answer.error?.code, -32000, JSON.stringify(answer));
@@ -234,7 +238,10 @@ describe("cancelling", () => {
   async function assertOver(call) {
     await call.drain(SOON_MS);
     const answers = call.messages.filter(call.isAnswer);
-    assert.ok(answers.every(({ error }) => error), JSON.stringify(answers));
+    assert.ok(
+      answers.every(({ error }) => error),
+      JSON.stringify(answers),
+    );
   }
 
   test("while the client is asked", LIMIT, async () => {
@@ -275,10 +282,7 @@ describe("cancelling", () => {
       await assertOver(await calling);
       hold.release();
       await pause(REST_MS);
-      assert.deepEqual(
-        asking.steps(tag),
-        [0, 1].slice(0, step + 1),
-      );
+      assert.deepEqual(asking.steps(tag), [0, 1].slice(0, step + 1));
     });
   }
 
