@@ -231,7 +231,8 @@ impl<P: Ports> Finisher<P> {
     /// legacy client.
     fn supplemented(&self, message: &[u8], glance: &Glance<'_>) -> Option<Vec<u8>> {
         if self.caller.era == Era::Legacy {
-            let (start, end) = member_around(message, glance.result_type?)?;
+            let crosses = self.server_era == Era::Modern;
+            let (start, end) = member_around(message, glance.result_type.filter(|_| crosses)?)?;
             return Some(splice(message, &[(start..end, b"")]));
         }
         let is_cacheable = self.method == Method::ResourcesRead;

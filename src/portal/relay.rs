@@ -314,6 +314,10 @@ impl<P: Ports> Relay<P> {
 
     /// A modern server asks a legacy client for input before it goes on.
     async fn begin_round(&mut self, asks: Asks) {
+        self.round = self.round.saturating_add(1);
+        if let Err(error) = rounds::check(&self.finisher, &asks, self.round) {
+            return self.fail(error).await;
+        }
         let recorded = self
             .finisher
             .record(Status::InputRequired, None, self.bytes);
@@ -325,7 +329,6 @@ impl<P: Ports> Relay<P> {
         route
             .ports
             .note_in_flight(&request_id, Some(&route.server.id));
-        self.round = self.round.saturating_add(1);
         match rounds::begin(&self.finisher, asks, self.round).await {
             Ok(next) => {
                 let requests = next.requests.into_iter().map(Outgoing::Message);

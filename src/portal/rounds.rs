@@ -180,36 +180,42 @@ pub(super) struct NextRound {
     pub(super) messages: Messages,
 }
 
+/// Whether a round can begin: the client can be asked, and there is an end to it. `round` counts from 1.
+///
+/// # Errors
+/// A capability that the client did not declare, or questions without end.
+pub(super) fn check<P: Ports>(
+    finisher: &Finisher<P>,
+    asks: &Asks,
+    round: u32,
+) -> Result<(), PortalError> {
+    let again = finisher.again.as_deref();
+    let again = again.filter(|_| finisher.route.call.is_some());
+    let declared = again.map(|again| again.client.capabilities.as_str());
+    let mut questions = asks.questions.values();
+    if let Some(lacks) = questions.find_map(|question| question.missing(declared)) {
+        return Err(Rejection::MissingCapability(lacks).into());
+    }
+    if round > ROUNDS_MAX || asks.questions.len() > QUESTIONS_MAX {
+        let fault = UpstreamFault::BadAnswer("questions without end");
+        return Err(finisher.route.failure(fault));
+    }
+    Ok(())
+}
+
 /// Asks the client, and has the call go on when it has answered. `round` is the one that begins.
 ///
 /// # Errors
-/// A capability that the client did not declare, questions without end, or nowhere to keep them.
+/// Nowhere to keep the questions.
 pub(super) async fn begin<P: Ports>(
     finisher: &Finisher<P>,
     asks: Asks,
     round: u32,
 ) -> Result<NextRound, PortalError> {
     let ports = &finisher.route.ports;
-    let (Some(call), Some(again)) = (&finisher.route.call, finisher.again.clone()) else {
-        let lacks = asks
-            .questions
-            .values()
-            .next()
-            .map(|question| question.missing(None));
-        let lacks = lacks.flatten().unwrap_or("elicitation");
-        return Err(Rejection::MissingCapability(lacks).into());
-    };
-    let declared = Some(again.client.capabilities.as_str());
-    if let Some(lacks) = asks
-        .questions
-        .values()
-        .find_map(|question| question.missing(declared))
-    {
-        return Err(Rejection::MissingCapability(lacks).into());
-    }
-    if round > ROUNDS_MAX || asks.questions.len() > QUESTIONS_MAX {
-        return Err(finisher.failure(UpstreamFault::BadAnswer("questions without end")));
-    }
+    let call = finisher.route.call.as_ref();
+    // A caller without a session cannot be asked, nor is there anywhere to wait.
+    let call = call.ok_or(Rejection::MissingCapability("elicitation"))?;
     let mut asking = Asking {
         round,
         state: asks.state,

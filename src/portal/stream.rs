@@ -49,6 +49,8 @@ pub(super) async fn answer<P: Ports>(
             Some((next, relay))
         },
     )
+    // A call may end without a first message; what is asked again then says so again.
+    .fuse()
     .boxed_local();
     let first = {
         let alarm = std::pin::pin!(ports.sleep_ms(FIRST_MESSAGE_MS));

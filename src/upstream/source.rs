@@ -124,6 +124,7 @@ impl<P: Ports> Source<P> {
             let rest = next.is_ok().then_some(source);
             Some((next, rest))
         })
+        .fuse()
         .boxed_local()
     }
 

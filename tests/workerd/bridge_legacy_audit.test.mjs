@@ -167,8 +167,7 @@ describe("the trail of a call that asks", { concurrency: true }, () => {
       const rounds = rows.filter(({ status }) => status === "input_required");
       assert.ok(rounds.length <= 1 && rounds.length >= wanted.rounds, kinds(rows).join(", "));
       assert.equal(rows.length - rounds.length, 1, kinds(rows).join(", "));
-      const end = rows.at(-1);
-      assert.notEqual(end.status, "input_required");
+      const end = rows.find(({ status }) => status !== "input_required");
       if (wanted.status) assert.equal(end.status, wanted.status);
       if (wanted.reason) assert.equal(end.reason, wanted.reason);
     });
