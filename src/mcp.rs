@@ -7,6 +7,7 @@ pub mod json;
 pub mod message;
 pub mod method;
 pub mod reply;
+pub mod task;
 pub mod version;
 
 pub use message::{Message, Notification, Params, Request, Response, Text};

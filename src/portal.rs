@@ -27,6 +27,8 @@ pub mod reply;
 mod send;
 pub mod session;
 pub mod stream;
+mod task_pushes;
+pub mod tasks;
 pub mod tools;
 pub mod watch;
 

@@ -1,4 +1,5 @@
-//! One governed request: `tools/call`, `prompts/get`, `resources/read`, `completion/complete` and subscriptions.
+//! One governed request: `tools/call`, `prompts/get`, `resources/read`, `completion/complete`, subscriptions, and what is
+//! asked about the task a call became.
 //!
 //! Steps 4 to 10 of the pipeline, in order.
 
@@ -13,6 +14,7 @@ use super::ports::{BodyKind, Original, Ports, UpstreamBody as _};
 use super::reply::{Reply, ReplyBody};
 use super::send::{Replied, Sending, send};
 use super::stream;
+use super::tasks::{self, TaskPart};
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::Target;
@@ -73,7 +75,7 @@ async fn steps<P: Ports>(
 
     // (4) Catalog.
     let off = caller.toggled_off(ports).await;
-    let mut target = find(ports, caller, method, request, &off, deed)
+    let (mut target, handle) = find(ports, caller, method, request, &off, deed)
         .await
         .map_err(unrecorded)?;
     let place = target
@@ -104,6 +106,9 @@ async fn steps<P: Ports>(
         open_request_state(ports, caller, request, server, &target.name).map_err(unrecorded)?;
 
     // (7) What goes out.
+    let declares_tasks =
+        era == Era::Modern && target.snapshot.facts.tasks && tasks::declares(caller, request);
+    let task = TaskPart::new(handle, method, declares_tasks);
     let own_id = (era == Era::Legacy && ports.client().is_none())
         .then(|| format!("\"{}\"", caller.request_id));
     let change = Rewrite {
@@ -112,6 +117,8 @@ async fn steps<P: Ports>(
         name: names_something(method).then_some(target.name.as_str()),
         request_state: state.as_deref(),
         own_id: own_id.as_deref(),
+        declares_tasks,
+        task_id: task.id(),
     };
     let body = rewrite(request, change);
     if caller.portal.inspect == Inspect::Log {
@@ -142,6 +149,7 @@ async fn steps<P: Ports>(
         era,
         method,
         target: &target,
+        task_id: task.id(),
         sent_id: own_id.as_deref().unwrap_or(request.id.text),
         body,
     };
@@ -166,6 +174,7 @@ async fn steps<P: Ports>(
             .progress_token
             .map(|token| token.text.to_owned()),
         method,
+        task,
         permit: Rc::new(permit),
     };
     answer(finisher, reply).await
@@ -180,17 +189,18 @@ fn permit(
     target: &Target,
     deed: &mut Deed,
 ) -> Result<Permit, PortalError> {
-    let name = || {
+    let unknown = || {
+        if method.is_about_task() {
+            return Rejection::UnknownTask;
+        }
         let name = request.params.name.as_ref();
-        name.map(|name| name.value.to_string()).unwrap_or_default()
+        Rejection::UnknownTool(name.map(|name| name.value.to_string()).unwrap_or_default())
     };
-    let ask = match (method, target.tool()) {
-        (Method::ToolsCall, Some(tool)) => Ask::Tool {
-            name: &target.name,
-            read_only: tool.read_only,
-        },
-        (Method::ToolsCall, None) => return Err(Rejection::UnknownTool(name()).into()),
-        _ => Ask::Read,
+    let names_tool = method == Method::ToolsCall || method.is_about_task();
+    let ask = match target.tool().filter(|_| names_tool) {
+        Some(tool) => tasks::ask(method, tool),
+        None if names_tool => return Err(unknown().into()),
+        None => Ask::Read,
     };
     match decide(&caller.admission, &caller.portal, place, ask) {
         Ok(permit) => {
@@ -200,7 +210,7 @@ fn permit(
         }
         Err(denial) => {
             deed.rule = Some(denial.rule);
-            Err(Rejection::UnknownTool(name()).into())
+            Err(unknown().into())
         }
     }
 }

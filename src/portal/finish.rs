@@ -9,6 +9,7 @@ use super::call::state_binding;
 use super::caller::{Caller, Deed, Ending};
 use super::inspect::{Seen, Toward};
 use super::ports::{AuditSink, Ports, UpstreamSession};
+use super::tasks::TaskPart;
 use crate::audit::{Kind, Status};
 use crate::config::{Inspect, Server};
 use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault, to_wire};
@@ -43,17 +44,19 @@ pub struct Finisher<P: Ports> {
     pub progress_token: Option<String>,
     /// The method.
     pub method: Method,
+    /// What it has to do with tasks.
+    pub task: TaskPart,
     /// The permit of the call, for what belongs to it: taking its stream up again, answering for an absent client.
     pub permit: Rc<Permit>,
 }
 
 /// What an answer was.
 pub struct Finished {
-    status: Status,
-    reason: Option<String>,
+    pub(super) status: Status,
+    pub(super) reason: Option<String>,
     /// The client's answer, where it is not the server's own.
     pub(super) changed: Option<Vec<u8>>,
-    refused: Option<PortalError>,
+    pub(super) refused: Option<PortalError>,
 }
 
 impl<P: Ports> Finisher<P> {
@@ -124,7 +127,7 @@ impl<P: Ports> Finisher<P> {
             return Err("an answer to something else");
         }
         if glance.is_task() {
-            return Err("a task handle, which was not asked for");
+            return self.task_begun(message, &glance);
         }
         if glance.wants_input() {
             return Ok(self.input_required(message, &glance));
@@ -137,7 +140,7 @@ impl<P: Ports> Finisher<P> {
         Ok(Finished {
             status,
             reason: None,
-            changed: self.supplemented(message, &glance),
+            changed: self.in_clients_words(message, &glance)?,
             refused: None,
         })
     }
@@ -193,7 +196,7 @@ impl<P: Ports> Finisher<P> {
     }
 
     /// What a modern client requires of a result and the server did not send.
-    fn supplemented(&self, message: &[u8], glance: &Glance<'_>) -> Option<Vec<u8>> {
+    pub(super) fn supplemented(&self, message: &[u8], glance: &Glance<'_>) -> Option<Vec<u8>> {
         if self.caller.era == Era::Legacy {
             return None;
         }

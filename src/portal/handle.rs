@@ -122,7 +122,7 @@ async fn answer<P: Ports>(
             | Method::Complete
             | Method::ResourcesSubscribe
             | Method::ResourcesUnsubscribe
-    );
+    ) || method.is_about_task();
     if governed || method == Method::ToolsCall && !is_own {
         return call::call(ports, caller, method, request).await;
     }
@@ -168,6 +168,9 @@ async fn answer_itself<P: Ports>(
         | Method::Complete
         | Method::ResourcesSubscribe
         | Method::ResourcesUnsubscribe
+        | Method::TasksGet
+        | Method::TasksUpdate
+        | Method::TasksCancel
         | Method::Initialized
         | Method::Cancelled
         | Method::Progress

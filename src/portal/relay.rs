@@ -129,6 +129,8 @@ impl<P: Ports> Relay<P> {
             Some("notifications/message") if crosses && finisher.caller.era == Era::Modern => {
                 return;
             }
+            // Told on listening streams alone, where the client's own ids are known (SEP-2663).
+            Some("notifications/tasks") => return,
             Some("notifications/cancelled") => {
                 if let Some(message) = super::session::cancelled_for_client(
                     &finisher.ports,

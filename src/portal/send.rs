@@ -24,6 +24,8 @@ pub(super) struct Sending<'a> {
     pub(super) era: Era,
     pub(super) method: Method,
     pub(super) target: &'a Target,
+    /// The server's own id of the task, where the request is about one.
+    pub(super) task_id: Option<&'a str>,
     /// The id under which the server knows the request, as JSON text.
     pub(super) sent_id: &'a str,
     pub(super) body: Vec<u8>,
@@ -48,11 +50,13 @@ pub(super) async fn send<P: Ports>(
         era,
         method,
         target,
+        task_id,
         sent_id,
         body,
     } = sending;
     if era == Era::Modern {
-        let name = method.has_name_header().then_some(target.name.as_str());
+        let name = task_id.unwrap_or(&target.name);
+        let name = method.has_name_header().then_some(name);
         let headers = target
             .tool()
             .filter(|tool| !tool.headers.is_empty())
