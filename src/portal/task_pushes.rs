@@ -92,22 +92,26 @@ impl TaskPushes {
         wanted: Vec<String>,
     ) -> (Self, Vec<Source>) {
         let mut listening: Vec<Listening<'_>> = Vec::new();
+        // What is refused is looked for once: a tool that is gone is asked for at its server.
+        let mut refused: Vec<(String, String)> = Vec::new();
         for sealed in wanted {
             let mut deed = Deed {
                 method: Method::Listen.as_str().to_owned(),
                 ..Deed::default()
             };
-            let judged = match Handle::open(ports, caller, &sealed) {
-                Some(handle) => {
-                    let permit = judge(ports, caller, &handle, &mut deed).await;
-                    permit.map(|permit| (handle, permit))
-                }
-                None => Err(Rejection::UnknownTask.into()),
+            let Some(handle) = Handle::open(ports, caller, &sealed) else {
+                leave_out(ports, caller, &deed, &Rejection::UnknownTask.into());
+                continue;
             };
-            let (handle, permit) = match judged {
-                Ok(judged) => judged,
+            let tool = (handle.server.clone(), handle.tool.clone());
+            if refused.contains(&tool) {
+                continue;
+            }
+            let permit = match judge(ports, caller, &handle, &mut deed).await {
+                Ok(permit) => permit,
                 Err(error) => {
                     leave_out(ports, caller, &deed, &error);
+                    refused.push(tool);
                     continue;
                 }
             };
