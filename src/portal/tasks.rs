@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::caller::{Caller, Deed};
-use super::finish::{Finished, Finisher};
+use super::finish::Finished;
+use super::finisher::Finisher;
 use super::ports::{Clock, Ports, Random, Seals};
 use crate::audit::Status;
 use crate::catalog::resolve::Target;
@@ -229,16 +230,16 @@ impl<P: Ports> Finisher<P> {
             return Err("a task whose id is empty or too long");
         }
         let tool = self.deed.target.as_deref().unwrap_or_default();
-        let content = (self.server.id.as_str(), tool, id);
+        let content = (self.route.server.id.as_str(), tool, id);
         let lifetime_ms = lifetime_ms(result.get("ttlMs"));
-        let sealed = seal(&self.ports, &self.caller, content, lifetime_ms);
+        let sealed = seal(&self.route.ports, &self.caller, content, lifetime_ms);
         let refused = sealed.is_none().then(|| Internal::Platform.into());
         Ok(Finished {
-            status: Status::Ok,
             reason: Some(BEGUN.to_owned()),
             changed: sealed
                 .map(|sealed| splice(message, &[(spelled.start..spelled.end, &quoted(&sealed))])),
             refused,
+            ..Finished::of(Status::Ok)
         })
     }
 
