@@ -62,6 +62,8 @@ pub enum Rejection {
     UnknownPrompt(String),
     /// No such resource for this caller.
     UnknownResource(String),
+    /// No such task for this caller: forged, another's, expired and forbidden alike.
+    UnknownTask,
     /// No credential, or one that does not hold.
     Unauthenticated(Option<TokenRefusal>),
     /// The caller is known, and no access rule of this portal admits them.
@@ -82,6 +84,8 @@ pub enum Rejection {
     NobodyWaits,
     /// The client did not declare a capability that the answer needs.
     MissingCapability(&'static str),
+    /// The client did not declare an extension that the request is about.
+    MissingExtension(&'static str),
     /// Too many of something at once; the text says of what.
     TooMany(&'static str),
     /// The portal has no active configuration yet.
@@ -246,6 +250,7 @@ impl Rejection {
             Self::UnknownTool(_) => "unknown_tool",
             Self::UnknownPrompt(_) => "unknown_prompt",
             Self::UnknownResource(_) => "unknown_resource",
+            Self::UnknownTask => "unknown_task",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::NotAdmitted => "not_admitted",
             Self::UnknownSession => "unknown_session",
@@ -255,7 +260,7 @@ impl Rejection {
             Self::InputRefused => "input_refused",
             Self::SubscriptionAcrossEras => "subscription_across_eras",
             Self::NobodyWaits => "nobody_waits",
-            Self::MissingCapability(_) => "missing_capability",
+            Self::MissingCapability(_) | Self::MissingExtension(_) => "missing_capability",
             Self::TooMany(_) => "too_many",
             Self::SetUpRequired => "set_up_required",
             Self::StoreAway => "store_away",

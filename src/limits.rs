@@ -73,6 +73,19 @@ pub const STORE_OUTAGE_READS_MS: u64 = 60_000;
 /// A sealed cursor, request state or id is refused after this long.
 pub const SEAL_LIFETIME_MS: u64 = 3_600_000;
 
+/// Shortest life of a sealed task id, and that of a task whose server names none. The server ends its tasks itself and may
+/// lengthen their lives as it goes; a client may keep the id and come back.
+pub const TASK_SEAL_MIN_MS: u64 = 86_400_000;
+
+/// Longest life of a sealed task id, also of a task that never expires: whatever is sealed ends some day.
+pub const TASK_SEAL_MAX_MS: u64 = 30 * 86_400_000;
+
+/// Longest task id of a server. Sealed and in a header it must still fit what proxies accept.
+pub const TASK_ID_BYTES_MAX: usize = 1024;
+
+/// How long a client that subscribes to tasks waits for their servers to say that they will tell.
+pub const TASK_LISTEN_MS_MAX: u64 = 3_000;
+
 /// Largest sealed value a client may send back.
 pub const SEALED_BYTES_MAX: usize = 64 * 1024;
 

@@ -8,6 +8,7 @@ pub mod log_level;
 pub mod message;
 pub mod method;
 pub mod reply;
+pub mod task;
 pub mod version;
 
 pub use message::{Message, Notification, Params, Request, Response, Text};

@@ -46,6 +46,13 @@ pub enum Ask<'a> {
         /// `annotations.readOnlyHint` is true.
         read_only: bool,
     },
+    /// Look at what a call of a tool became, as a task. Decided as the call itself would be now, but it changes nothing.
+    Poll {
+        /// The tool's name at the server.
+        name: &'a str,
+        /// `annotations.readOnlyHint` is true.
+        read_only: bool,
+    },
     /// Get a prompt, read or subscribe to a resource, complete an argument, keep a session: reading.
     Read,
 }
@@ -173,8 +180,8 @@ pub fn decide(
     };
     match ask {
         Ask::Read => Ok(permit(format!("portals.{}/servers.{id}", portal.id), false)),
-        Ask::Tool { name, read_only } => {
-            let is_write = !read_only;
+        Ask::Tool { name, read_only } | Ask::Poll { name, read_only } => {
+            let is_write = !read_only && matches!(ask, Ask::Tool { .. });
             if let Some(index) = server
                 .tools
                 .deny

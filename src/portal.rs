@@ -35,6 +35,8 @@ pub mod send;
 pub mod session;
 pub mod state;
 pub mod stream;
+mod task_pushes;
+pub mod tasks;
 pub mod tools;
 pub mod watch;
 

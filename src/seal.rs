@@ -1,4 +1,4 @@
-//! Values that leave the portal and must come back unchanged: cursors and request states.
+//! Values that leave the portal and must come back unchanged: cursors, request states and task ids.
 //!
 //! XChaCha20-Poly1305 with a random nonce. What a value is for (kind, principal, server, request) is not in it but in
 //! its associated data, so a value presented by somebody else or for something else does not open; nor does one past its
@@ -23,7 +23,7 @@ pub struct Sealer {
 /// What a sealed value is bound to.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding<'a> {
-    /// What kind of value: `cursor`, `request_state`.
+    /// What kind of value: `cursor`, `request_state`, `task`.
     pub kind: &'a str,
     /// The principal's subject.
     pub principal: &'a str,
@@ -73,10 +73,20 @@ impl Sealer {
         now_ms: u64,
         nonce: [u8; NONCE_BYTES],
     ) -> Option<String> {
-        let mut plain = now_ms
-            .saturating_add(SEAL_LIFETIME_MS)
-            .to_be_bytes()
-            .to_vec();
+        self.seal_for(SEAL_LIFETIME_MS, binding, value, now_ms, nonce)
+    }
+
+    /// Seals a value for a lifetime of its own, which the caller has bounded: for what outlives one conversation.
+    #[must_use]
+    pub fn seal_for(
+        &self,
+        lifetime_ms: u64,
+        binding: Binding<'_>,
+        value: &[u8],
+        now_ms: u64,
+        nonce: [u8; NONCE_BYTES],
+    ) -> Option<String> {
+        let mut plain = now_ms.saturating_add(lifetime_ms).to_be_bytes().to_vec();
         plain.extend_from_slice(value);
         let aad = binding.bytes();
         let sealed = self
@@ -191,6 +201,18 @@ mod tests {
                 None,
                 "byte {at}"
             );
+        }
+    }
+
+    #[test]
+    fn a_lifetime_of_its_own_ends_on_time() {
+        for lifetime_ms in [1, SEAL_LIFETIME_MS * 2, u64::MAX] {
+            let sealed = sealer().seal_for(lifetime_ms, OURS, b"task", 1_000, [1; 24]);
+            let sealed = sealed.expect("seals");
+            let ends_ms = 1_000_u64.saturating_add(lifetime_ms);
+            let opens = |now_ms| sealer().open(OURS, &sealed, now_ms).is_some();
+            assert!(opens(ends_ms - 1), "{lifetime_ms}");
+            assert!(!opens(ends_ms), "{lifetime_ms}");
         }
     }
 

@@ -57,6 +57,10 @@ mod sync_ids;
 mod sync_pages;
 #[path = "portal/table.rs"]
 mod table;
+#[path = "portal/tasks.rs"]
+mod tasks;
+#[path = "portal/tasks_listen.rs"]
+mod tasks_listen;
 #[path = "portal/toggles.rs"]
 mod toggles;
 #[path = "portal/writes.rs"]

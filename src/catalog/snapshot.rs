@@ -68,6 +68,9 @@ pub struct Facts {
     pub title: Option<String>,
     /// Its listings differ between principals.
     pub private: bool,
+    /// It declares the tasks extension in the modern era. Snapshots stored before this was asked do not say.
+    #[serde(default)]
+    pub tasks: bool,
 }
 
 impl Facts {

@@ -14,7 +14,7 @@ use crate::limits::{
     FAN_OUT_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_TTL_DEFAULT_MS, SNAPSHOT_TTL_MAX_MS,
     SNAPSHOT_TTL_MIN_MS, SYNC_DEADLINE_MS, UPSTREAM_PAGES_MAX,
 };
-use crate::mcp::{Era, Revision};
+use crate::mcp::{Era, Revision, task};
 use crate::policy::{Permit, permit_sync};
 use crate::portal::ports::{ClientFacts, Ports, UpstreamSession};
 use crate::upstream::body::own_request;
@@ -342,6 +342,7 @@ async fn discover<P: Ports>(
         .unwrap_or_default();
     let mut facts = capabilities(&found.capabilities, &name, found.instructions);
     facts.modern = true;
+    facts.tasks = task::is_declared_in(&found.capabilities);
     Ok(Some(facts))
 }
 

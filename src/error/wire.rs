@@ -186,6 +186,11 @@ fn rejected(rejection: &Rejection, era: Era) -> Wire {
             wire.data = Some(format!("\"uri\":{}", String::from_utf8_lossy(&uri_json)));
             wire
         }
+        Rejection::UnknownTask => Wire::new(
+            200,
+            INVALID_PARAMS,
+            "Task not found: there is no such task here, or it has expired.",
+        ),
         Rejection::Unauthenticated(None) => Wire::new(
             401,
             SERVER_ERROR,
@@ -249,6 +254,17 @@ fn rejected(rejection: &Rejection, era: Era) -> Wire {
                 format!("{{\"{name}\":{inner}}}")
             });
             wire.data = Some(format!("\"requiredCapabilities\":{required}"));
+            wire
+        }
+        Rejection::MissingExtension(extension) => {
+            let mut wire = Wire::new(
+                if modern { 400 } else { 200 },
+                MISSING_CAPABILITY,
+                format!("This request needs a client that declares the {extension} extension."),
+            );
+            wire.data = Some(format!(
+                "\"requiredCapabilities\":{{\"extensions\":{{\"{extension}\":{{}}}}}}"
+            ));
             wire
         }
         Rejection::TooMany(what) => Wire::new(

@@ -43,14 +43,14 @@ impl MirrorHeaders {
             }
             Some(_) => {}
         }
-        if !Method::parse(&request.method).is_some_and(Method::has_name_header) {
+        let Some(method) = Method::parse(&request.method).filter(|m| m.has_name_header()) else {
             return Ok(());
-        }
+        };
         let params = &request.params;
-        let target = if request.method == Method::ResourcesRead.as_str() {
-            &params.uri
-        } else {
-            &params.name
+        let target = match method {
+            Method::ResourcesRead => &params.uri,
+            method if method.is_about_task() => &params.task_id,
+            _ => &params.name,
         };
         let Some(body) = target else { return Ok(()) };
         let Some(header) = self.name.as_deref() else {
@@ -113,6 +113,27 @@ mod tests {
             check(Some("2026-07-28"), Some("tools/call"), Some(&name)),
             Ok(())
         );
+    }
+
+    #[test]
+    fn a_task_is_named_by_its_id() {
+        for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"taskId":"t","name":"n"}}}}"#
+            );
+            let Ok(Message::Request(request)) = Message::parse(body.as_bytes()) else {
+                panic!("the fixture is a request")
+            };
+            for (name, agrees) in [(Some("t"), true), (Some("n"), false), (None, false)] {
+                let headers = MirrorHeaders {
+                    protocol_version: Some("2026-07-28".to_owned()),
+                    method: Some(method.to_owned()),
+                    name: name.map(str::to_owned),
+                };
+                let agreed = headers.agree_with(&request);
+                assert_eq!(agreed.is_ok(), agrees, "{method} {name:?}");
+            }
+        }
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub struct Params<'a> {
     pub client_info: Option<Raw<'a>>,
     /// `level` of a `logging/setLevel`.
     pub level: Option<Text<'a>>,
+    /// `taskId` of the methods about a task.
+    pub task_id: Option<Text<'a>>,
     /// `notifications` of a `subscriptions/listen`.
     pub notifications: Option<Raw<'a>>,
     /// `requestId` of a cancellation.
@@ -428,6 +430,7 @@ impl<'a> Params<'a> {
                 "notifications" => {
                     self.notifications = object(reader, fault, "notifications is an object")?;
                 }
+                "taskId" => self.task_id = text(reader, fault, "taskId is a string")?,
                 "requestId" => self.request_id = Some(reader.raw()?),
                 "progressToken" => self.progress_token = Some(reader.raw()?),
                 _ => reader.skip()?,

@@ -35,6 +35,12 @@ pub enum Method {
     SetLevel,
     /// `subscriptions/listen`
     Listen,
+    /// `tasks/get` (extension `io.modelcontextprotocol/tasks`)
+    TasksGet,
+    /// `tasks/update`
+    TasksUpdate,
+    /// `tasks/cancel`
+    TasksCancel,
     /// `notifications/initialized`
     Initialized,
     /// `notifications/cancelled`
@@ -47,7 +53,7 @@ pub enum Method {
 
 impl Method {
     /// Every method, for tables and tests.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Initialize,
         Self::Discover,
         Self::Ping,
@@ -63,6 +69,9 @@ impl Method {
         Self::Complete,
         Self::SetLevel,
         Self::Listen,
+        Self::TasksGet,
+        Self::TasksUpdate,
+        Self::TasksCancel,
         Self::Initialized,
         Self::Cancelled,
         Self::Progress,
@@ -94,6 +103,9 @@ impl Method {
             Self::Complete => "completion/complete",
             Self::SetLevel => "logging/setLevel",
             Self::Listen => "subscriptions/listen",
+            Self::TasksGet => "tasks/get",
+            Self::TasksUpdate => "tasks/update",
+            Self::TasksCancel => "tasks/cancel",
             Self::Initialized => "notifications/initialized",
             Self::Cancelled => "notifications/cancelled",
             Self::Progress => "notifications/progress",
@@ -101,11 +113,16 @@ impl Method {
         }
     }
 
-    /// Whether the method exists in an era (2026-07-28 changelog, major changes 2 to 5).
+    /// Whether the method exists in an era (2026-07-28 changelog, major changes 2 to 5). The tasks of 2025-11-25 were an
+    /// experiment that never passed through the portal.
     #[must_use]
     pub fn exists_in(self, era: Era) -> bool {
         match self {
-            Self::Discover | Self::Listen => era == Era::Modern,
+            Self::Discover
+            | Self::Listen
+            | Self::TasksGet
+            | Self::TasksUpdate
+            | Self::TasksCancel => era == Era::Modern,
             Self::Initialize
             | Self::Ping
             | Self::ResourcesSubscribe
@@ -132,7 +149,13 @@ impl Method {
         matches!(
             self,
             Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead
-        )
+        ) || self.is_about_task()
+    }
+
+    /// Whether the method is about a task that a call became (SEP-2663).
+    #[must_use]
+    pub fn is_about_task(self) -> bool {
+        matches!(self, Self::TasksGet | Self::TasksUpdate | Self::TasksCancel)
     }
 
     /// Whether its server may ask for input before it answers (2026-07-28, basic/patterns/mrtr, "Supported Requests").
@@ -155,6 +178,6 @@ impl Method {
                 | Self::Complete
                 | Self::ResourcesSubscribe
                 | Self::ResourcesUnsubscribe
-        )
+        ) || self.is_about_task()
     }
 }

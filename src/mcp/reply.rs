@@ -97,6 +97,8 @@ pub struct Glance<'a> {
     pub result_type: Option<Raw<'a>>,
     /// `result.requestState`, still quoted.
     pub request_state: Option<Raw<'a>>,
+    /// `result.taskId`, still quoted.
+    pub task_id: Option<Raw<'a>>,
     /// `result.inputRequests`.
     pub input_requests: Option<Raw<'a>>,
     /// `result.ttlMs` is there.
@@ -131,6 +133,7 @@ impl<'a> Glance<'a> {
                             "isError" => glance.is_error = reader.raw()?.text == "true",
                             "resultType" => glance.result_type = Some(reader.raw()?),
                             "requestState" => glance.request_state = Some(reader.raw()?),
+                            "taskId" => glance.task_id = Some(reader.raw()?),
                             "inputRequests" => glance.input_requests = Some(reader.raw()?),
                             "ttlMs" => {
                                 glance.has_ttl = true;
@@ -177,13 +180,24 @@ impl<'a> Glance<'a> {
     /// Whether the result asks for input.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.result_type.and_then(unquote) == Some("input_required")
+        self.has_type("input_required")
     }
 
-    /// Whether the result is a task handle, which the portal does not pass on.
+    /// Whether the result is the handle of a task that goes on (SEP-2663, "Task Creation").
     #[must_use]
     pub fn is_task(&self) -> bool {
-        self.result_type.and_then(unquote) == Some("task")
+        self.has_type("task")
+    }
+
+    /// Whether the result is of a type, however the type is spelled: what the portal took for something else would
+    /// reach the client as it is.
+    fn has_type(&self, name: &str) -> bool {
+        self.result_type.is_some_and(|raw| {
+            unquote(raw).map_or_else(
+                || serde_json::from_str::<String>(raw.text).is_ok_and(|text| text == name),
+                |text| text == name,
+            )
+        })
     }
 }
 

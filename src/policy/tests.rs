@@ -391,6 +391,34 @@ fn read_only_is_the_servers_annotation_and_nothing_else() {
     }
 }
 
+/// Looking at a task is decided as the call that made it, and changes nothing.
+#[test]
+fn a_task_is_decided_as_its_tool() {
+    for tools in [
+        json!({}),
+        json!({ "default": "allow" }),
+        json!({ "default": "deny" }),
+        json!({ "default": "deny", "allow": ["set_*"] }),
+        json!({ "default": "allow", "deny": ["set_*"] }),
+    ] {
+        let config = config(&json!([rule("allow", &everyone())]), &tools);
+        let portal = &config.portals[0];
+        let decided = |ask| decide(&admitted(&config), portal, &portal.servers[0], ask);
+        for (name, read_only) in [("set_it", false), ("set_it", true), ("get", true)] {
+            let called = decided(Ask::Tool { name, read_only });
+            let polled = decided(Ask::Poll { name, read_only });
+            match (called, polled) {
+                (Ok(called), Ok(polled)) => {
+                    assert_eq!(called.rule(), polled.rule());
+                    assert_eq!(called.is_write(), !read_only);
+                    assert!(!polled.is_write());
+                }
+                (called, polled) => assert_eq!(called, polled, "{tools} {name}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn reading_needs_the_admission_alone() {
     let config = config(

@@ -1,4 +1,5 @@
-//! One governed request: `tools/call`, `prompts/get`, `resources/read`, `completion/complete` and subscriptions.
+//! One governed request: `tools/call`, `prompts/get`, `resources/read`, `completion/complete`, subscriptions, and what is
+//! asked about the task a call became.
 //!
 //! Steps 4 to 10 of the pipeline, in order.
 
@@ -15,6 +16,7 @@ use super::record::Again;
 use super::reply::{Reply, ReplyBody};
 use super::send::{ModernCall, Reading, Replied, one, send_legacy, send_modern};
 use super::state::{self, Asked, State};
+use super::tasks::{self, TaskPart};
 use super::{hold, rounds, stream};
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
@@ -75,7 +77,7 @@ async fn steps<P: Ports>(
 
     // (4) Catalog.
     let off = caller.toggled_off(ports).await;
-    let mut target = find(ports, caller, method, request, &off, deed)
+    let (mut target, handle) = find(ports, caller, method, request, &off, deed)
         .await
         .map_err(unrecorded)?;
     let place = target
@@ -140,6 +142,9 @@ async fn steps<P: Ports>(
         .log_level
         .filter(|_| era == Era::Legacy && target.snapshot.facts.logging);
     finisher.askable = askable;
+    let declares_tasks =
+        era == Era::Modern && target.snapshot.facts.tasks && tasks::declares(caller, request);
+    finisher.task = TaskPart::new(handle, method, declares_tasks);
     if let Some(State::Held(held)) = state {
         return hold::retry(finisher, request, held).await;
     }
@@ -172,6 +177,8 @@ async fn steps<P: Ports>(
             input_responses: None,
             own_id: own_id.as_deref(),
             client: finisher.again.as_deref().map(Again::speaker),
+            declares_tasks,
+            task_id: finisher.task.id(),
         },
     );
     finisher.inspect_outgoing(&body);
@@ -192,7 +199,7 @@ async fn steps<P: Ports>(
         Era::Modern => {
             let call = ModernCall {
                 method,
-                name: target.name.clone(),
+                name: finisher.task.id().unwrap_or(&target.name).to_owned(),
                 headers: mirrored(&target, request),
                 body,
             };
@@ -258,17 +265,18 @@ fn permit(
     target: &Target,
     deed: &mut Deed,
 ) -> Result<Permit, PortalError> {
-    let name = || {
+    let unknown = || {
+        if method.is_about_task() {
+            return Rejection::UnknownTask;
+        }
         let name = request.params.name.as_ref();
-        name.map(|name| name.value.to_string()).unwrap_or_default()
+        Rejection::UnknownTool(name.map(|name| name.value.to_string()).unwrap_or_default())
     };
-    let ask = match (method, target.tool()) {
-        (Method::ToolsCall, Some(tool)) => Ask::Tool {
-            name: &target.name,
-            read_only: tool.read_only,
-        },
-        (Method::ToolsCall, None) => return Err(Rejection::UnknownTool(name()).into()),
-        _ => Ask::Read,
+    let names_tool = method == Method::ToolsCall || method.is_about_task();
+    let ask = match target.tool().filter(|_| names_tool) {
+        Some(tool) => tasks::ask(method, tool),
+        None if names_tool => return Err(unknown().into()),
+        None => Ask::Read,
     };
     match decide(&caller.admission, &caller.portal, place, ask) {
         Ok(permit) => {
@@ -278,7 +286,7 @@ fn permit(
         }
         Err(denial) => {
             deed.rule = Some(denial.rule);
-            Err(Rejection::UnknownTool(name()).into())
+            Err(unknown().into())
         }
     }
 }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::list::{Offer, offer};
 use super::ports::Ports;
+use crate::catalog::listing::Part;
 use crate::limits::LISTING_TTL_MS;
-use crate::mcp::Revision;
+use crate::mcp::{Revision, task};
 
 /// Longest instructions passed on to a model.
 const INSTRUCTIONS_CHARS_MAX: usize = 8_000;
@@ -27,6 +28,10 @@ pub fn server_info(caller: &Caller) -> Value {
 /// The result of `server/discover` (MCP 2026-07-28, server/discover).
 pub async fn discover<P: Ports>(ports: &P, caller: &Rc<Caller>) -> Vec<u8> {
     let offer = offer(ports, caller).await;
+    let mut capabilities = capabilities(&offer);
+    if let (true, Some(map)) = (has_tasks(&offer), capabilities.as_object_mut()) {
+        map.insert("extensions".into(), json!({ task::EXTENSION: {} }));
+    }
     let versions: Vec<&str> = Revision::ALL
         .iter()
         .map(|revision| revision.as_str())
@@ -34,7 +39,7 @@ pub async fn discover<P: Ports>(ports: &P, caller: &Rc<Caller>) -> Vec<u8> {
     json!({
         "resultType": "complete",
         "supportedVersions": versions,
-        "capabilities": capabilities(&offer),
+        "capabilities": capabilities,
         "instructions": instructions(caller, &offer),
         "ttlMs": LISTING_TTL_MS,
         "cacheScope": "private",
@@ -76,6 +81,13 @@ fn capabilities(offer: &Offer<'_>) -> Value {
         map.insert("completions".into(), json!({}));
     }
     capabilities
+}
+
+/// Whether a server that can be reached makes tasks of calls. What is only possible is not declared: a client would wait
+/// for what never comes.
+fn has_tasks(offer: &Offer<'_>) -> bool {
+    let facts = |part: &Part<'_>| part.1.facts.modern && part.1.facts.tasks;
+    offer.parts.iter().any(facts)
 }
 
 fn instructions(caller: &Caller, offer: &Offer<'_>) -> String {

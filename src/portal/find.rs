@@ -4,15 +4,32 @@ use std::collections::BTreeSet;
 
 use super::caller::{Caller, Deed};
 use super::ports::Ports;
+use super::tasks::{self, Handle};
 use crate::catalog::resolve::{self, Named, Target};
 use crate::error::{PortalError, Rejection};
 use crate::mcp::{Method, Request};
 
-/// Finds what a request names. `deed` learns the name, also of what there is not.
+/// Finds what a request names, and the task it is about, if any. `deed` learns the name, also of what there is not.
 ///
 /// # Errors
 /// Unknown and forbidden alike; a request that names nothing.
 pub(super) async fn find<P: Ports>(
+    ports: &P,
+    caller: &Caller,
+    method: Method,
+    request: &Request<'_>,
+    off: &BTreeSet<String>,
+    deed: &mut Deed,
+) -> Result<(Target, Option<Handle>), PortalError> {
+    let handle = tasks::handle(ports, caller, method, request)?;
+    let target = match &handle {
+        Some(handle) => tasks::target(ports, caller, handle, off, deed).await?,
+        None => named(ports, caller, method, request, off, deed).await?,
+    };
+    Ok((target, handle))
+}
+
+async fn named<P: Ports>(
     ports: &P,
     caller: &Caller,
     method: Method,

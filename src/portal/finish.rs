@@ -23,17 +23,17 @@ use crate::upstream::body::result_supplement;
 
 /// What an answer was.
 pub struct Finished {
-    status: Status,
-    reason: Option<String>,
+    pub(super) status: Status,
+    pub(super) reason: Option<String>,
     /// The client's answer, where it is not the server's own.
     pub(super) changed: Option<Vec<u8>>,
-    refused: Option<PortalError>,
+    pub(super) refused: Option<PortalError>,
     /// What a client in a session is asked before the call goes on.
     pub(super) asks: Option<Asks>,
 }
 
 impl Finished {
-    fn of(status: Status) -> Self {
+    pub(super) fn of(status: Status) -> Self {
         Self {
             status,
             reason: None,
@@ -101,7 +101,7 @@ impl<P: Ports> Finisher<P> {
             return Err("an answer to something else");
         }
         if glance.is_task() {
-            return Err("a task handle, which was not asked for");
+            return self.task_begun(message, &glance);
         }
         if glance.wants_input() && self.server_era == Era::Legacy {
             return Err("a request for input that its revision does not have");
@@ -115,7 +115,7 @@ impl<P: Ports> Finisher<P> {
             Status::Ok
         };
         Ok(Finished {
-            changed: self.supplemented(message, &glance),
+            changed: self.in_clients_words(message, &glance)?,
             ..Finished::of(status)
         })
     }
@@ -229,7 +229,7 @@ impl<P: Ports> Finisher<P> {
 
     /// What a modern client requires of a result and its server did not send; without what only modern results have for a
     /// legacy client.
-    fn supplemented(&self, message: &[u8], glance: &Glance<'_>) -> Option<Vec<u8>> {
+    pub(super) fn supplemented(&self, message: &[u8], glance: &Glance<'_>) -> Option<Vec<u8>> {
         if self.caller.era == Era::Legacy {
             let crosses = self.server_era == Era::Modern;
             let (start, end) = member_around(message, glance.result_type.filter(|_| crosses)?)?;

@@ -8,6 +8,7 @@ use super::inspect::{Seen, Toward};
 use super::ports::{Ports, UpstreamSession};
 use super::record::Again;
 use super::send::{Route, SharedSession};
+use super::tasks::TaskPart;
 use crate::audit::{Kind, Status};
 use crate::config::{Inspect, Server};
 use crate::error::{Internal, PortalError};
@@ -41,6 +42,8 @@ pub struct Finisher<P: Ports> {
     pub method: Method,
     /// The request's arguments as JSON text, for what only the same request may continue.
     pub arguments: String,
+    /// What it has to do with tasks.
+    pub task: TaskPart,
     /// What the call is made of, where it may go to the server again with answers.
     pub again: Option<Rc<Again>>,
 }
@@ -77,6 +80,7 @@ impl<P: Ports> Finisher<P> {
             log_level: None,
             method,
             arguments: String::new(),
+            task: TaskPart::None,
             again: None,
         }
     }

@@ -111,7 +111,7 @@ async fn answer<P: Ports>(
             | Method::Complete
             | Method::ResourcesSubscribe
             | Method::ResourcesUnsubscribe
-    );
+    ) || method.is_about_task();
     if governed || method == Method::ToolsCall && !is_own {
         return call::call(ports, caller, method, request).await;
     }
@@ -157,6 +157,9 @@ async fn answer_itself<P: Ports>(
         | Method::Complete
         | Method::ResourcesSubscribe
         | Method::ResourcesUnsubscribe
+        | Method::TasksGet
+        | Method::TasksUpdate
+        | Method::TasksCancel
         | Method::Initialized
         | Method::Cancelled
         | Method::Progress

@@ -13,6 +13,7 @@ use super::caller::{Caller, Deed, Ending};
 use super::ports::{Original, Ports};
 use super::pushes::{Pushed, Sources, sources};
 use super::reply::{Outgoing, Reply};
+use super::task_pushes::{self, TaskPushes};
 use super::watch::{Watch, change_method, still_admitted};
 use crate::audit::{Kind, Status};
 use crate::catalog::snapshot::Listing;
@@ -97,14 +98,20 @@ pub async fn listen<P: Ports>(
         method: Method::Listen.as_str().to_owned(),
         ..Deed::default()
     };
-    let mut filter = match Filter::parse(request) {
-        Ok(filter) => filter,
+    let parsed = Filter::parse(request)
+        .and_then(|filter| Ok((filter, task_pushes::wanted(caller, request)?)));
+    let (mut filter, tasks) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             caller.refuse(ports, &deed, error.label());
             return Err(error);
         }
     };
-    let sources = sources(ports, caller, &mut filter).await;
+    let mut sources = sources(ports, caller, &mut filter).await;
+    let (tasks, task_sources) = TaskPushes::begin(ports, caller, tasks).await;
+    sources.extend(task_sources);
+    let mut honoured = filter.to_json();
+    tasks.acknowledge(&mut honoured);
     let ending = Ending {
         kind: Kind::Outcome,
         status: Status::Ok,
@@ -117,7 +124,7 @@ pub async fn listen<P: Ports>(
         "method": "notifications/subscriptions/acknowledged",
         "params": {
             "_meta": { "io.modelcontextprotocol/subscriptionId": raw_id(request) },
-            "notifications": filter.to_json(),
+            "notifications": honoured,
         },
     });
     let listener = Listener {
@@ -126,6 +133,7 @@ pub async fn listen<P: Ports>(
         subscription: raw_id(request),
         watch: Watch::begin(ports, caller).await,
         filter,
+        tasks,
         sources,
         pending: vec![Outgoing::Message(acknowledged.to_string().into_bytes())],
         began_ms: ports.now_ms(),
@@ -153,6 +161,7 @@ struct Listener<P: Ports> {
     subscription: Value,
     watch: Watch,
     filter: Filter,
+    tasks: TaskPushes,
     sources: Sources,
     pending: Vec<Outgoing>,
     began_ms: u64,
@@ -216,6 +225,17 @@ impl<P: Ports> Listener<P> {
                     self.notify("notifications/resources/updated", json!({ "uri": uri }));
                 }
             }
+            Pushed::Task(message) => {
+                let (ports, caller) = (&self.ports, &self.caller);
+                let told = self
+                    .tasks
+                    .take(ports, caller, &self.subscription, server, &message)
+                    .await;
+                self.pending.extend(told.map(Outgoing::Message));
+            }
+            // Who hears nothing of a task waits for it in vain: they may listen anew, or ask.
+            Pushed::TasksCut if self.tasks.waits_for(server) => self.end(),
+            Pushed::TasksCut => {}
         }
     }
 

@@ -62,6 +62,10 @@ impl Pushes {
 pub(super) enum Pushed {
     Changed(&'static str),
     Updated(String),
+    /// Something about a task, as the server said it.
+    Task(Vec<u8>),
+    /// Nothing more comes about this server's tasks.
+    TasksCut,
 }
 
 pub(super) type Sources = SelectAll<LocalBoxStream<'static, (String, Pushed)>>;

@@ -213,6 +213,8 @@ impl<P: Ports> Relay<P> {
                     return;
                 }
             }
+            // Told on listening streams alone, where the client's own ids are known (SEP-2663).
+            Some("notifications/tasks") => return,
             Some("notifications/cancelled") if self.is_held() => return,
             Some("notifications/cancelled") => {
                 let route = &finisher.route;

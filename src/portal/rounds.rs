@@ -307,6 +307,9 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
                 input_responses: Some(&responses),
                 own_id: Some(&sent_id),
                 client: Some(again.speaker()),
+                // A legacy client has no tasks.
+                declares_tasks: false,
+                task_id: None,
             },
         );
         let call = ModernCall {

@@ -4,11 +4,8 @@ use std::ops::Range;
 
 use crate::mcp::json::{escape_into, splice};
 use crate::mcp::message::{Meta, Params, Request};
-use crate::mcp::{Era, Revision};
+use crate::mcp::{Era, Revision, task};
 use crate::portal::ports::ClientFacts;
-
-/// The extension whose handles the portal does not pass on: it is taken out of what clients declare to servers.
-const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// What changes in a request on its way.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +25,10 @@ pub struct Rewrite<'a> {
     /// The id and progress token under which the server knows the request, as JSON text, where several clients share a
     /// session with it and theirs could be the same.
     pub own_id: Option<&'a str>,
+    /// The server has the tasks extension, so it learns whether its client has it, too. Any other is told nothing of it.
+    pub declares_tasks: bool,
+    /// The server's own id of the task, where the request is about one.
+    pub task_id: Option<&'a str>,
 }
 
 /// A client of another era, as a modern server is told about it.
@@ -77,15 +78,14 @@ fn in_place(request: &Request<'_>, change: Rewrite<'_>) -> Vec<u8> {
     if let (Some(state), Some(spelled)) = (change.request_state, &params.request_state) {
         replace(spelled.raw.start..spelled.raw.end, state);
     }
-    if let Some(capabilities) = params
-        .meta
-        .client_capabilities
-        .filter(|raw| raw.text.contains(TASKS))
+    if let (Some(id), Some(spelled)) = (change.task_id, &params.task_id) {
+        replace(spelled.raw.start..spelled.raw.end, id);
+    }
+    if !change.declares_tasks
+        && let Some(capabilities) = params.meta.client_capabilities
+        && let Some(without) = task::without(capabilities.text)
     {
-        edits.push((
-            capabilities.start..capabilities.end,
-            without_tasks(capabilities.text).into_bytes(),
-        ));
+        edits.push((capabilities.start..capabilities.end, without.into_bytes()));
     }
     if let Some(id) = change.own_id {
         edits.push((request.id.start..request.id.end, id.as_bytes().to_vec()));
@@ -102,19 +102,6 @@ fn in_place(request: &Request<'_>, change: Rewrite<'_>) -> Vec<u8> {
         .map(|(range, bytes)| (range.clone(), bytes.as_slice()))
         .collect();
     splice(request.body, &borrowed)
-}
-
-fn without_tasks(capabilities: &str) -> String {
-    let Ok(mut value) = serde_json::from_str::<serde_json::Value>(capabilities) else {
-        return "{}".to_owned();
-    };
-    if let Some(extensions) = value
-        .get_mut("extensions")
-        .and_then(serde_json::Value::as_object_mut)
-    {
-        extensions.remove(TASKS);
-    }
-    value.to_string()
 }
 
 fn params_across(out: &mut Vec<u8>, params: &Params<'_>, change: Rewrite<'_>) {
@@ -206,6 +193,18 @@ fn modern_meta(members: &mut Members<'_>, client: &ClientFacts) {
 /// A request of the portal itself. `members` is the inside of `params`, without braces and without `_meta`.
 #[must_use]
 pub fn own_request(id: &str, method: &str, members_json: &str, era: Era) -> Vec<u8> {
+    own_request_as(&ClientFacts::portal(), id, method, members_json, era)
+}
+
+/// The same of a client that declares more than nothing to a modern server.
+#[must_use]
+pub fn own_request_as(
+    client: &ClientFacts,
+    id: &str,
+    method: &str,
+    members_json: &str,
+    era: Era,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(members_json.len().saturating_add(256));
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
     escape_into(&mut out, id);
@@ -224,7 +223,7 @@ pub fn own_request(id: &str, method: &str, members_json: &str, era: Era) -> Vec<
                 out: &mut out,
                 is_first: true,
             },
-            &ClientFacts::portal(),
+            client,
         );
         out.push(b'}');
     }
@@ -300,6 +299,8 @@ mod tests {
             input_responses: None,
             client: None,
             own_id: None,
+            declares_tasks: false,
+            task_id: None,
         };
         let text = rewritten(MODERN, change);
         let expected = MODERN
@@ -313,6 +314,26 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_has_tasks_hears_of_them_and_of_its_own_id() {
+        let change = Rewrite {
+            from: Era::Modern,
+            to: Era::Modern,
+            name: None,
+            request_state: None,
+            input_responses: None,
+            client: None,
+            own_id: None,
+            declares_tasks: true,
+            task_id: Some("theirs \"é\""),
+        };
+        assert_eq!(rewritten(MODERN, change), MODERN, "it names no task");
+        let ours = r#""taskId":"sea\u006ced""#;
+        let body = MODERN.replace(r#""arguments":{"k":1}"#, ours);
+        let expected = body.replace(ours, r#""taskId":"theirs \"é\"""#);
+        assert_eq!(rewritten(&body, change), expected);
+    }
+
+    #[test]
     fn a_modern_call_becomes_a_legacy_one() {
         let change = Rewrite {
             from: Era::Modern,
@@ -322,6 +343,8 @@ mod tests {
             input_responses: None,
             client: None,
             own_id: None,
+            declares_tasks: false,
+            task_id: None,
         };
         let value: Value = serde_json::from_str(&rewritten(MODERN, change)).unwrap();
         assert_eq!(
@@ -341,6 +364,8 @@ mod tests {
             input_responses: None,
             client: None,
             own_id: None,
+            declares_tasks: false,
+            task_id: None,
         };
         let value: Value = serde_json::from_str(&rewritten(body, change)).unwrap();
         assert_eq!(

@@ -36,6 +36,8 @@ pub struct Mcp {
     pub hangs: Cell<bool>,
     /// The whole server answers this status.
     pub down: Cell<Option<u16>>,
+    /// It declares the tasks extension.
+    pub tasks: Cell<bool>,
     /// Without session ids, as stateless servers are.
     pub stateless: Cell<bool>,
     opened: Cell<u32>,
@@ -59,6 +61,7 @@ impl Mcp {
             asked: RefCell::default(),
             hangs: Cell::default(),
             down: Cell::default(),
+            tasks: Cell::default(),
             stateless: Cell::default(),
             opened: Cell::default(),
             known: RefCell::default(),
@@ -145,12 +148,18 @@ impl Mcp {
             (Verb::Get, _) if self.script.borrow().is_empty() => Canned::status(405),
             (Verb::Delete, _) => Canned::status(204),
             (_, "notifications/initialized") => Canned::status(202),
-            (_, "server/discover") => result(json!({
-                "resultType":"complete","supportedVersions":["2026-07-28"],
-                "capabilities":{"tools":{},"prompts":{},"resources":{"subscribe":true},"completions":{}},
-                "ttlMs":0,"cacheScope":"public",
-                "_meta":{"io.modelcontextprotocol/serverInfo":{"name":"fake","version":"1"}},
-            })),
+            (_, "server/discover") => {
+                let mut capabilities = json!({"tools":{},"prompts":{},"resources":{"subscribe":true},"completions":{}});
+                if self.tasks.get() {
+                    capabilities["extensions"] = json!({"io.modelcontextprotocol/tasks":{}});
+                }
+                result(json!({
+                    "resultType":"complete","supportedVersions":["2026-07-28"],
+                    "capabilities":capabilities,
+                    "ttlMs":0,"cacheScope":"public",
+                    "_meta":{"io.modelcontextprotocol/serverInfo":{"name":"fake","version":"1"}},
+                }))
+            }
             (_, "tools/list") => result(self.listed("tools", &self.tools)),
             (_, "prompts/list") => result(self.listed("prompts", &self.prompts)),
             (_, "resources/list") => result(self.listed("resources", &self.resources)),

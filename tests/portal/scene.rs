@@ -206,10 +206,10 @@ fn mirrored(body: &Value) -> HashMap<String, String> {
     let method = body["method"].as_str().unwrap_or_default();
     headers.insert("mcp-method".to_owned(), method.to_owned());
     let params = &body["params"];
-    let target = if method == "resources/read" {
-        &params["uri"]
-    } else {
-        &params["name"]
+    let target = match method {
+        "resources/read" => &params["uri"],
+        "tasks/get" | "tasks/update" | "tasks/cancel" => &params["taskId"],
+        _ => &params["name"],
     };
     if let Some(target) = target.as_str() {
         let target = header_value::encode(target).into_owned();

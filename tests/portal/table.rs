@@ -77,6 +77,26 @@ impl Line {
     }
 }
 
+/// Those of a client that does not have the extension; the others have a file of their own.
+fn task_requests(era: Era) -> Vec<Line> {
+    let line = |method| line(method, json!({"taskId":"t"}));
+    let needs_extension = |line: Line| {
+        if era == Era::Modern {
+            line.status(400)
+                .refused("refusal refused missing_capability")
+        } else {
+            line.absent(era)
+        }
+    };
+    vec![
+        needs_extension(line("tasks/get")),
+        needs_extension(line("tasks/update")),
+        needs_extension(line("tasks/cancel")),
+        line("tasks/result").absent(era),
+        line("tasks/list").absent(era),
+    ]
+}
+
 fn requests(era: Era) -> Vec<Line> {
     let modern = era == Era::Modern;
     let call = |name: &str| line("tools/call", json!({"name":name,"arguments":{}}));
@@ -161,10 +181,10 @@ fn requests(era: Era) -> Vec<Line> {
         )
         .absent(era),
         line("notifications/roots/list_changed", json!({})).absent(era),
-        line("tasks/get", json!({})).absent(era),
         line("tools/call ", json!({"name":"jira_get"})).absent(era),
         line("sampling/createMessage", json!({})).absent(era),
     ];
+    lines.extend(task_requests(era));
     // Parameters that do not fit are an HTTP error in the modern era only.
     for line in &mut lines {
         if modern && line.rows == ["refusal refused bad_params"] {
