@@ -72,8 +72,10 @@ pub enum Rejection {
     BadSeal,
     /// The call needs the caller's input, which cannot cross from this server's era to the client's yet.
     InputAcrossEras,
-    /// Subscriptions to this server's resources cannot cross eras yet.
-    SubscriptionAcrossEras,
+    /// A subscription by a client without a session: there is no stream on which it could hear of updates.
+    SubscriptionNeedsSession,
+    /// The server does not promise updates of this resource.
+    NotSubscribable,
     /// An answer to a request that no server is waiting for.
     NobodyWaits,
     /// The client did not declare a capability that the answer needs.
@@ -244,7 +246,8 @@ impl Rejection {
             Self::UnknownSession => "unknown_session",
             Self::BadSeal => "bad_seal",
             Self::InputAcrossEras => "input_across_eras",
-            Self::SubscriptionAcrossEras => "subscription_across_eras",
+            Self::SubscriptionNeedsSession => "subscription_needs_session",
+            Self::NotSubscribable => "not_subscribable",
             Self::NobodyWaits => "nobody_waits",
             Self::MissingCapability(_) => "missing_capability",
             Self::TooMany(_) => "too_many",

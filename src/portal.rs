@@ -14,6 +14,8 @@
 pub mod call;
 pub mod caller;
 pub mod discover;
+mod feed;
+mod feed_session;
 mod find;
 pub mod finish;
 pub mod handle;
@@ -21,12 +23,13 @@ pub mod inspect;
 pub mod list;
 pub mod listen;
 pub mod ports;
-pub mod pushes;
+mod pushes;
 mod relay;
 pub mod reply;
 mod send;
 pub mod session;
 pub mod stream;
+pub mod subscriptions;
 pub mod tools;
 pub mod watch;
 

@@ -14,6 +14,8 @@
     reason = "tests"
 )]
 
+#[path = "portal/kept.rs"]
+mod kept;
 #[path = "portal/ledger.rs"]
 mod ledger;
 #[path = "portal/mcp_server.rs"]
@@ -49,6 +51,8 @@ mod shared;
 mod streams;
 #[path = "portal/streams_cut.rs"]
 mod streams_cut;
+#[path = "portal/subscriptions.rs"]
+mod subscriptions;
 #[path = "portal/sync.rs"]
 mod sync;
 #[path = "portal/sync_ids.rs"]

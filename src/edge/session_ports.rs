@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ports::EdgePorts;
 use super::session_rows::SessionRows;
 use super::session_streams::Streams;
+use super::session_subscriptions::Kept;
 use crate::limits::{LISTEN_MS_MAX, UPSTREAM_EVENT_BYTES_MAX};
 use crate::mcp::event_stream::EventReader;
 use crate::policy::{Ask, decide};
@@ -49,6 +50,7 @@ pub(super) struct Opened {
 pub(super) struct SessionMemory {
     pub rows: SessionRows,
     pub streams: Streams,
+    pub subscriptions: Kept,
     opened: RefCell<Option<Opened>>,
     upstreams: RefCell<HashMap<String, UpstreamSession>>,
     pumps: RefCell<HashMap<String, AbortHandle>>,
@@ -69,9 +71,11 @@ impl SessionMemory {
         } else {
             HashMap::new()
         };
+        let subscriptions = Kept::from_rows(exists.then_some(&rows));
         Self {
             rows,
             streams: Streams::default(),
+            subscriptions,
             opened: RefCell::new(opened),
             upstreams: RefCell::new(upstreams),
             pumps: RefCell::default(),
@@ -96,6 +100,7 @@ impl SessionMemory {
     pub(super) fn close(&self) {
         *self.opened.borrow_mut() = None;
         self.upstreams.borrow_mut().clear();
+        self.subscriptions.close();
         self.streams.end_all();
         for (_, pump) in self.pumps.borrow_mut().drain() {
             pump.abort();

@@ -13,6 +13,7 @@ use super::ports::{BodyKind, Original, Ports, UpstreamBody as _};
 use super::reply::{Reply, ReplyBody};
 use super::send::{Replied, Sending, send};
 use super::stream;
+use super::subscriptions;
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::Target;
@@ -96,8 +97,13 @@ async fn steps<P: Ports>(
         .facts
         .era_for(caller.era)
         .ok_or_else(|| unrecorded(failure(server, UpstreamFault::NoCommonRevision)))?;
+    if is_subscription(method) && ports.feeds().is_none() {
+        return Err(unrecorded(Rejection::SubscriptionNeedsSession));
+    }
     if !method.exists_in(era) {
-        return Err(unrecorded(Rejection::SubscriptionAcrossEras));
+        // A modern server has no such method: the portal subscribes for the client.
+        let answered = subscriptions::answer(ports, caller, request, deed, place, permit).await;
+        return answered.map_err(unrecorded);
     }
     check_param_headers(caller, request, &target).map_err(unrecorded)?;
     let state =
@@ -203,6 +209,13 @@ fn permit(
             Err(Rejection::UnknownTool(name()).into())
         }
     }
+}
+
+fn is_subscription(method: Method) -> bool {
+    matches!(
+        method,
+        Method::ResourcesSubscribe | Method::ResourcesUnsubscribe
+    )
 }
 
 fn names_something(method: Method) -> bool {

@@ -1,8 +1,9 @@
-//! Streams that carry changes: `subscriptions/listen`, and the list changes of a legacy session's stream.
+//! Streams that carry changes: `subscriptions/listen`.
 //!
 //! That a listing changed is seen in the snapshots, which every isolate reads again when another one stored them. What a
-//! modern server pushes is passed on at once.
+//! server pushes about a resource is passed on at once.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures::StreamExt as _;
@@ -10,23 +11,26 @@ use futures::future::{Either, select};
 use serde_json::{Value, json};
 
 use super::caller::{Caller, Deed, Ending};
+use super::finish::Keeper;
 use super::ports::{Original, Ports};
-use super::pushes::{Pushed, Sources, sources};
+use super::pushes::{Pushes, Told};
 use super::reply::{Outgoing, Reply};
 use super::watch::{Watch, change_method, still_admitted};
 use crate::audit::{Kind, Status};
 use crate::catalog::snapshot::Listing;
-use crate::error::{PortalError, Rejection};
-use crate::limits::{EPOCH_AGE_MAX_MS, KEEP_ALIVE_MS, LISTEN_MS_MAX, SUBSCRIPTIONS_MAX};
+use crate::error::{Internal, PortalError, Rejection};
+use crate::limits::{
+    EPOCH_AGE_MAX_MS, KEEP_ALIVE_MS, LISTEN_MS_MAX, NAME_BYTES_MAX, SUBSCRIPTIONS_MAX,
+};
 use crate::mcp::{Method, Request};
 
 /// What a client wants to hear.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Filter {
-    pub(super) tools: bool,
-    pub(super) prompts: bool,
-    pub(super) resources: bool,
-    pub(super) uris: Vec<String>,
+struct Filter {
+    tools: bool,
+    prompts: bool,
+    resources: bool,
+    uris: Vec<String>,
 }
 
 impl Filter {
@@ -58,6 +62,10 @@ impl Filter {
         })
     }
 
+    fn wants_listings(&self) -> bool {
+        self.tools || self.prompts || self.resources
+    }
+
     fn wants(&self, listing: Listing) -> bool {
         match listing {
             Listing::Tools => self.tools,
@@ -66,7 +74,7 @@ impl Filter {
         }
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let mut map = serde_json::Map::new();
         for (key, wanted) in [
             ("toolsListChanged", self.tools),
@@ -87,31 +95,47 @@ impl Filter {
 /// Answers `subscriptions/listen` (MCP 2026-07-28, basic/patterns/subscriptions).
 ///
 /// # Errors
-/// A filter that does not fit.
+/// A filter that does not fit, or an audit trail without room.
 pub async fn listen<P: Ports>(
     ports: &P,
     caller: &Rc<Caller>,
     request: &Request<'_>,
 ) -> Result<Reply<Original<P>>, PortalError> {
-    let deed = Deed {
+    let mut deed = Deed {
         method: Method::Listen.as_str().to_owned(),
         ..Deed::default()
     };
-    let mut filter = match Filter::parse(request) {
+    let filter = if ports.has_room() {
+        Filter::parse(request)
+    } else {
+        Err(Internal::AuditAway.into())
+    };
+    let mut filter = match filter {
         Ok(filter) => filter,
         Err(error) => {
             caller.refuse(ports, &deed, error.label());
             return Err(error);
         }
     };
-    let sources = sources(ports, caller, &mut filter).await;
-    let ending = Ending {
+    let ending = |status| Ending {
         kind: Kind::Outcome,
-        status: Status::Ok,
+        status,
         reason: None,
         reply_bytes: 0,
     };
-    ports.queue(caller.event(ports, &deed, ending));
+    // Whoever leaves while servers are asked leaves a row all the same.
+    let keeper = Keeper::new(ports, caller.event(ports, &deed, ending(Status::Cancelled)));
+    let off = caller.toggled_off(ports).await;
+    let (pushes, honoured) = Pushes::begin(ports, caller, &off, &filter.uris).await;
+    filter.uris = honoured;
+    let watch = if filter.wants_listings() {
+        Some(Watch::begin(ports, caller, &off).await)
+    } else {
+        None
+    };
+    keeper.let_go();
+    name_subscribed(&mut deed, &filter, &pushes);
+    ports.queue(caller.event(ports, &deed, ending(Status::Ok)));
     let acknowledged = json!({
         "jsonrpc": "2.0",
         "method": "notifications/subscriptions/acknowledged",
@@ -120,17 +144,18 @@ pub async fn listen<P: Ports>(
             "notifications": filter.to_json(),
         },
     });
+    let now_ms = ports.now_ms();
     let listener = Listener {
         ports: ports.clone(),
         caller: caller.clone(),
         subscription: raw_id(request),
-        watch: Watch::begin(ports, caller).await,
+        watch,
         filter,
-        sources,
-        pending: vec![Outgoing::Message(acknowledged.to_string().into_bytes())],
-        began_ms: ports.now_ms(),
-        spoke_ms: ports.now_ms(),
-        looked_ms: ports.now_ms(),
+        pushes,
+        pending: VecDeque::from([Outgoing::Message(acknowledged.to_string().into_bytes())]),
+        began_ms: now_ms,
+        spoke_ms: now_ms,
+        looked_ms: now_ms,
         has_ended: false,
     };
     let events = futures::stream::unfold(listener, |mut listener| async move {
@@ -142,6 +167,19 @@ pub async fn listen<P: Ports>(
     Ok(reply)
 }
 
+/// The row names the resources that are honoured, and the server where there is one.
+fn name_subscribed(deed: &mut Deed, filter: &Filter, pushes: &Pushes) {
+    if filter.uris.is_empty() {
+        return;
+    }
+    let uris = filter.uris.join(" ");
+    deed.target = Some(uris.chars().take(NAME_BYTES_MAX).collect());
+    let mut servers = pushes.servers();
+    if let (Some(server), None) = (servers.next(), servers.next()) {
+        deed.server = Some(server.to_owned());
+    }
+}
+
 fn raw_id(request: &Request<'_>) -> Value {
     serde_json::from_str(request.id.text).unwrap_or_default()
 }
@@ -151,10 +189,11 @@ struct Listener<P: Ports> {
     ports: P,
     caller: Rc<Caller>,
     subscription: Value,
-    watch: Watch,
+    /// Nothing where no listing is listened to.
+    watch: Option<Watch>,
     filter: Filter,
-    sources: Sources,
-    pending: Vec<Outgoing>,
+    pushes: Pushes,
+    pending: VecDeque<Outgoing>,
     began_ms: u64,
     spoke_ms: u64,
     looked_ms: u64,
@@ -164,58 +203,53 @@ struct Listener<P: Ports> {
 impl<P: Ports> Listener<P> {
     async fn next(&mut self) -> Option<Outgoing> {
         loop {
-            if !self.pending.is_empty() {
+            if let Some(message) = self.pending.pop_front() {
                 self.spoke_ms = self.ports.now_ms();
-                return Some(self.pending.remove(0));
+                return Some(message);
             }
             if self.has_ended {
                 return None;
             }
-            // On its own timer, however much is pushed.
-            let since_ms = self.ports.now_ms().saturating_sub(self.looked_ms);
-            let left_ms = EPOCH_AGE_MAX_MS.saturating_sub(since_ms);
-            let pushed = if left_ms == 0 {
-                None
-            } else {
-                let tick = std::pin::pin!(self.ports.sleep_ms(left_ms));
-                if self.sources.is_empty() {
-                    tick.await;
-                    None
-                } else {
-                    match select(self.sources.next(), tick).await {
-                        Either::Left((pushed, _)) => pushed,
-                        Either::Right(_) => None,
-                    }
-                }
-            };
-            match pushed {
-                Some((server, pushed)) => self.pass_on(&server, pushed).await,
+            match self.wait().await {
+                Some(told) => self.pass_on(told).await,
                 None => self.tick().await,
             }
         }
     }
 
-    async fn pass_on(&mut self, server: &str, pushed: Pushed) {
-        let place = self.caller.portal.server(server);
-        if place.is_none_or(|place| !place.server.enabled) {
-            return;
+    /// Waits for a push, or until it is time to look: on its own timer, however much is pushed.
+    async fn wait(&mut self) -> Option<Told> {
+        let now_ms = self.ports.now_ms();
+        let pause_ms = self
+            .watch
+            .as_ref()
+            .map_or(EPOCH_AGE_MAX_MS, |watch| watch.pause_ms(now_ms));
+        let left_ms = pause_ms.saturating_sub(now_ms.saturating_sub(self.looked_ms));
+        if left_ms == 0 {
+            return None;
         }
-        match pushed {
-            Pushed::Changed(method) => {
-                self.ports.outdate(server).await;
-                self.watch.forget();
-                let wanted = Listing::ALL
-                    .into_iter()
-                    .any(|l| change_method(l) == method && self.filter.wants(l));
-                if wanted {
-                    self.notify(method, json!({}));
-                }
-            }
-            Pushed::Updated(uri) => {
-                if self.filter.uris.contains(&uri) {
+        let tick = std::pin::pin!(self.ports.sleep_ms(left_ms));
+        if self.pushes.is_empty() {
+            tick.await;
+            return None;
+        }
+        let next = std::pin::pin!(self.pushes.next(&self.ports, &self.caller));
+        match select(next, tick).await {
+            Either::Left((told, _)) => told,
+            Either::Right(_) => None,
+        }
+    }
+
+    async fn pass_on(&mut self, told: Told) {
+        match told {
+            // The next look sees whether that changes anything for this caller.
+            Told::Changed(server) => self.ports.outdate(&server).await,
+            Told::Updated(uris) => {
+                for uri in uris {
                     self.notify("notifications/resources/updated", json!({ "uri": uri }));
                 }
             }
+            Told::Lost => self.end(),
         }
     }
 
@@ -227,13 +261,23 @@ impl<P: Ports> Listener<P> {
             self.end();
             return;
         }
-        for listing in self.watch.changed(&self.ports, &self.caller).await {
+        let off = self.caller.toggled_off(&self.ports).await;
+        if !self.pushes.are_allowed(&self.caller, &off) {
+            // What was acknowledged does not hold any more; the client may listen anew to what does.
+            self.end();
+            return;
+        }
+        let changed = match &mut self.watch {
+            Some(watch) => watch.changed(&self.ports, &self.caller, &off).await,
+            None => Vec::new(),
+        };
+        for listing in changed {
             if self.filter.wants(listing) {
                 self.notify(change_method(listing), json!({}));
             }
         }
         if self.pending.is_empty() && now_ms.saturating_sub(self.spoke_ms) >= KEEP_ALIVE_MS {
-            self.pending.push(Outgoing::KeepAlive);
+            self.pending.push_back(Outgoing::KeepAlive);
         }
     }
 
@@ -262,7 +306,7 @@ impl<P: Ports> Listener<P> {
             },
         });
         self.pending
-            .push(Outgoing::Message(result.to_string().into_bytes()));
+            .push_back(Outgoing::Message(result.to_string().into_bytes()));
     }
 
     fn notify(&mut self, method: &str, mut params: Value) {
@@ -274,6 +318,6 @@ impl<P: Ports> Listener<P> {
         }
         let message = json!({ "jsonrpc": "2.0", "method": method, "params": params });
         self.pending
-            .push(Outgoing::Message(message.to_string().into_bytes()));
+            .push_back(Outgoing::Message(message.to_string().into_bytes()));
     }
 }

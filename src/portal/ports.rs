@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
+use super::subscriptions::Subscriptions;
 use crate::audit::Event;
 use crate::catalog::{Snapshot, SnapshotKey};
 use crate::config::Server;
@@ -273,6 +274,7 @@ pub trait Ports:
     + Rules
     + Toggles
     + Seals
+    + Subscriptions
     + Clone
     + 'static
 {
@@ -289,6 +291,7 @@ impl<T> Ports for T where
         + Rules
         + Toggles
         + Seals
+        + Subscriptions
         + Clone
         + 'static
 {

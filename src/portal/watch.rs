@@ -1,64 +1,140 @@
 //! Noticing that what a caller would be listed changed, and that the caller may still be there to hear it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::caller::Caller;
-use super::list::offer;
 use super::ports::Ports;
-use crate::catalog::snapshot::Listing;
+use crate::catalog::look::look;
+use crate::catalog::snapshot::{Listing, Snapshot};
+use crate::limits::{EPOCH_AGE_MAX_MS, LOOK_AGAIN_MS, SYNC_DEADLINE_MS};
 use crate::policy::admit;
 
-/// Notices when what a caller would be listed changes.
+/// Notices when what a caller would be listed changes. While it watches, what servers offer is fetched anew as
+/// [`look`] says, and nothing is ever waited for.
 pub struct Watch {
-    seen: Option<[u64; 4]>,
+    seen: BTreeMap<String, Seen>,
+    revision: u64,
+    /// Until when a listing that is being fetched may come.
+    expects_until_ms: u64,
+}
+
+/// What a caller would be listed of one server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Nobody asked the server yet, so nobody was listed anything else.
+    Nothing,
+    /// The server failed, and was left out of what was listed.
+    Unavailable,
+    /// The digest of each listing.
+    Listed([u64; 4]),
+}
+
+impl Seen {
+    fn digests(self) -> Option<[u64; 4]> {
+        match self {
+            Self::Nothing => None,
+            Self::Unavailable => Some([Snapshot::EMPTY_DIGEST; 4]),
+            Self::Listed(digests) => Some(digests),
+        }
+    }
 }
 
 impl Watch {
     /// Begins to watch.
-    pub async fn begin<P: Ports>(ports: &P, caller: &Caller) -> Self {
-        Self {
-            seen: Some(digests(ports, caller).await),
-        }
-    }
-
-    /// The client was told by another way; the next look only remembers.
-    pub fn forget(&mut self) {
-        self.seen = None;
+    pub async fn begin<P: Ports>(ports: &P, caller: &Caller, off: &BTreeSet<String>) -> Self {
+        let mut watch = Self {
+            seen: BTreeMap::new(),
+            revision: caller.active.revision,
+            expects_until_ms: 0,
+        };
+        watch.seen = watch.look(ports, caller, off).await;
+        watch
     }
 
     /// The listings that changed since the last look. Templates count as resources.
-    pub async fn changed<P: Ports>(&mut self, ports: &P, caller: &Caller) -> Vec<Listing> {
-        let now = digests(ports, caller).await;
-        let Some(seen) = self.seen.replace(now) else {
-            return Vec::new();
-        };
+    pub async fn changed<P: Ports>(
+        &mut self,
+        ports: &P,
+        caller: &Caller,
+        off: &BTreeSet<String>,
+    ) -> Vec<Listing> {
+        let now = self.look(ports, caller, off).await;
+        let then = std::mem::replace(&mut self.seen, now);
+        // Other rules may list other things of the same servers.
+        let all = self.revision != caller.active.revision;
+        self.revision = caller.active.revision;
         let mut changed = Vec::new();
-        for ((listing, then), now) in Listing::ALL.into_iter().zip(seen).zip(now) {
+        for (index, listing) in Listing::ALL.into_iter().enumerate() {
             let listing = if listing == Listing::Templates {
                 Listing::Resources
             } else {
                 listing
             };
-            if then != now && !changed.contains(&listing) {
+            if (all || differ(&then, &self.seen, index)) && !changed.contains(&listing) {
                 changed.push(listing);
             }
         }
         changed
     }
+
+    /// How long until the next look is due: sooner where a listing is just being fetched.
+    #[must_use]
+    pub fn pause_ms(&self, now_ms: u64) -> u64 {
+        if now_ms < self.expects_until_ms {
+            LOOK_AGAIN_MS
+        } else {
+            EPOCH_AGE_MAX_MS
+        }
+    }
+
+    async fn look<P: Ports>(
+        &mut self,
+        ports: &P,
+        caller: &Caller,
+        off: &BTreeSet<String>,
+    ) -> BTreeMap<String, Seen> {
+        let servers: Vec<_> = caller
+            .portal
+            .servers
+            .iter()
+            .map(|place| &place.server)
+            .filter(|server| server.enabled && !off.contains(&server.id))
+            .cloned()
+            .collect();
+        let looked = look(ports, &servers, &caller.principal.subject).await;
+        if looked.iter().any(|looked| looked.was_renewed) {
+            self.expects_until_ms = ports.now_ms().saturating_add(SYNC_DEADLINE_MS / 2);
+        }
+        servers
+            .iter()
+            .zip(looked)
+            .map(|(server, looked)| {
+                let last = self.seen.get(&server.id).copied();
+                let seen = match looked.snapshot {
+                    Some(snapshot) => Seen::Listed(Listing::ALL.map(|l| snapshot.digest(l))),
+                    None if looked.is_failing => Seen::Unavailable,
+                    // It is being fetched.
+                    None => last.unwrap_or(Seen::Nothing),
+                };
+                (server.id.clone(), seen)
+            })
+            .collect()
+    }
 }
 
-async fn digests<P: Ports>(ports: &P, caller: &Caller) -> [u64; 4] {
-    let offer = offer(ports, caller).await;
-    Listing::ALL.map(|listing| {
-        offer
-            .parts
-            .iter()
-            .fold(caller.active.revision, |sum, (place, snapshot)| {
-                let id = place.server.id.bytes().fold(7_u64, |sum, byte| {
-                    sum.wrapping_mul(31).wrapping_add(byte.into())
-                });
-                sum.rotate_left(5) ^ snapshot.digest(listing) ^ id
-            })
+/// Whether a listing is another now than it was then. A server that came or went counts with all it has.
+fn differ(then: &BTreeMap<String, Seen>, now: &BTreeMap<String, Seen>, index: usize) -> bool {
+    let digest = |seen: Option<&Seen>| {
+        let seen = *seen.unwrap_or(&Seen::Unavailable);
+        seen.digests()
+            .and_then(|digests| digests.get(index).copied())
+    };
+    then.keys().chain(now.keys()).any(|server| {
+        match (digest(then.get(server)), digest(now.get(server))) {
+            (Some(then), Some(now)) => then != now,
+            _ => false,
+        }
     })
 }
 

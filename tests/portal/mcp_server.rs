@@ -38,6 +38,8 @@ pub struct Mcp {
     pub down: Cell<Option<u16>>,
     /// Without session ids, as stateless servers are.
     pub stateless: Cell<bool>,
+    /// It declares that its resources can be subscribed to.
+    pub subscribes: Cell<bool>,
     opened: Cell<u32>,
     known: RefCell<BTreeSet<String>>,
 }
@@ -60,6 +62,7 @@ impl Mcp {
             hangs: Cell::default(),
             down: Cell::default(),
             stateless: Cell::default(),
+            subscribes: Cell::new(true),
             opened: Cell::default(),
             known: RefCell::default(),
         })
@@ -147,7 +150,7 @@ impl Mcp {
             (_, "notifications/initialized") => Canned::status(202),
             (_, "server/discover") => result(json!({
                 "resultType":"complete","supportedVersions":["2026-07-28"],
-                "capabilities":{"tools":{},"prompts":{},"resources":{"subscribe":true},"completions":{}},
+                "capabilities":{"tools":{},"prompts":{},"resources":{"subscribe":self.subscribes.get()},"completions":{}},
                 "ttlMs":0,"cacheScope":"public",
                 "_meta":{"io.modelcontextprotocol/serverInfo":{"name":"fake","version":"1"}},
             })),
@@ -181,7 +184,7 @@ impl Mcp {
     fn initialize(&self, body: &Value) -> Canned {
         let mut canned = Canned::json(json!({"jsonrpc":"2.0","id":body["id"],"result":{
             "protocolVersion":"2025-11-25",
-            "capabilities":{"tools":{},"prompts":{},"resources":{"subscribe":true},"completions":{},"logging":{}},
+            "capabilities":{"tools":{},"prompts":{},"resources":{"subscribe":self.subscribes.get()},"completions":{},"logging":{}},
             "serverInfo":{"name":"fake","version":"1"},
         }}));
         if !self.stateless.get() {
