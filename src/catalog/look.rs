@@ -2,25 +2,36 @@
 
 use std::rc::Rc;
 
+use futures::StreamExt as _;
+use futures::future::{Either, select};
+
 use super::snapshot::{Snapshot, SnapshotKey};
 use super::sync;
 use crate::config::Server;
-use crate::limits::LISTENED_AGE_MS_MAX;
+use crate::error::UpstreamFault;
+use crate::limits::{FAN_OUT_MAX, LISTENED_AGE_MS_MAX, SYNC_DEADLINE_MS};
 use crate::portal::ports::Ports;
 
 /// One server's snapshot at one look.
 #[derive(Debug, Clone)]
 pub struct Looked {
+    server: Rc<Server>,
+    key: SnapshotKey,
     /// As it is stored.
     pub snapshot: Option<Rc<Snapshot>>,
-    /// This look began to fetch a newer one.
-    pub was_renewed: bool,
     /// The server failed a moment ago.
     pub is_failing: bool,
 }
 
-/// Looks at the snapshots of servers for one principal, in the order asked. One that is due is fetched in the
-/// background, by whoever claims it: one fetch for all who look.
+impl Looked {
+    /// Whose it is.
+    #[must_use]
+    pub fn server_id(&self) -> &str {
+        &self.server.id
+    }
+}
+
+/// Looks at the snapshots of servers for one principal, in the order asked.
 pub async fn look<P: Ports>(ports: &P, servers: &[Rc<Server>], subject: &str) -> Vec<Looked> {
     let shared: Vec<SnapshotKey> = servers
         .iter()
@@ -45,27 +56,64 @@ pub async fn look<P: Ports>(ports: &P, servers: &[Rc<Server>], subject: &str) ->
     .into_iter();
     let mut looked = Vec::with_capacity(servers.len());
     for (server, stored) in servers.iter().zip(stored) {
-        let (key, stored) = if is_private(&stored) {
+        let (key, snapshot) = if is_private(&stored) {
             let own = own_stored.next().flatten();
             (SnapshotKey::of(&server.id, subject), own)
         } else {
             (SnapshotKey::shared(&server.id), stored)
         };
-        let is_failing = ports.recent_failure(&key).is_some();
-        let is_due = stored
-            .as_ref()
-            .is_none_or(|snapshot| is_due(snapshot, ports.now_ms()));
-        let was_renewed = is_due && !is_failing && ports.claim_sync(&key);
-        if was_renewed {
-            renew(ports, server, key, subject, stored.clone());
-        }
         looked.push(Looked {
-            snapshot: stored,
-            was_renewed,
-            is_failing,
+            server: server.clone(),
+            is_failing: ports.recent_failure(&key).is_some(),
+            key,
+            snapshot,
         });
     }
     looked
+}
+
+/// Claims those snapshots that are due, as many as are fetched at once: one fetch for all who look. It begins after a
+/// server, so that those that hang do not keep the others from their turn.
+pub fn claim<P: Ports>(ports: &P, looked: &[Looked], after: Option<&str>) -> Vec<Looked> {
+    let now_ms = ports.now_ms();
+    let last = looked
+        .iter()
+        .position(|looked| Some(looked.server_id()) == after);
+    let first = last.map_or(0, |at| at.saturating_add(1));
+    let is_due = |looked: &&Looked| {
+        let snapshot = looked.snapshot.as_ref();
+        !looked.is_failing && snapshot.is_none_or(|snapshot| is_due(snapshot, now_ms))
+    };
+    looked
+        .iter()
+        .cycle()
+        .skip(first)
+        .take(looked.len())
+        .filter(is_due)
+        .filter(|looked| ports.claim_sync(&looked.key))
+        .take(FAN_OUT_MAX)
+        .cloned()
+        .collect()
+}
+
+/// Fetches what was claimed, each within the time a sync has.
+pub async fn renew<P: Ports>(ports: &P, claimed: Vec<Looked>, subject: &str) {
+    let renewals = futures::stream::iter(claimed);
+    renewals
+        .for_each_concurrent(FAN_OUT_MAX, |looked| async move {
+            let Looked {
+                server,
+                key,
+                snapshot,
+                ..
+            } = looked;
+            let refresh = sync::refresh(ports, &server, key.clone(), subject, snapshot);
+            let alarm = std::pin::pin!(ports.sleep_ms(SYNC_DEADLINE_MS));
+            if let Either::Right(_) = select(std::pin::pin!(refresh), alarm).await {
+                ports.note_failure(&key, UpstreamFault::TimedOut(SYNC_DEADLINE_MS));
+            }
+        })
+        .await;
 }
 
 /// Whether a snapshot that somebody watches is fetched anew: when its server's own word for how long it holds is over,
@@ -73,19 +121,6 @@ pub async fn look<P: Ports>(ports: &P, servers: &[Rc<Server>], subject: &str) ->
 fn is_due(snapshot: &Snapshot, now_ms: u64) -> bool {
     let age_ms = now_ms.saturating_sub(snapshot.fetched_at_ms);
     !snapshot.is_fresh(now_ms) || (!snapshot.ttl_given && age_ms >= LISTENED_AGE_MS_MAX)
-}
-
-fn renew<P: Ports>(
-    ports: &P,
-    server: &Rc<Server>,
-    key: SnapshotKey,
-    subject: &str,
-    old: Option<Rc<Snapshot>>,
-) {
-    let (task_ports, server, subject) = (ports.clone(), server.clone(), subject.to_owned());
-    ports.spawn(Box::pin(async move {
-        let _ = sync::refresh(&task_ports, &server, key, &subject, old).await;
-    }));
 }
 
 #[cfg(test)]

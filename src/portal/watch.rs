@@ -1,21 +1,29 @@
 //! Noticing that what a caller would be listed changed, and that the caller may still be there to hear it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::caller::Caller;
 use super::ports::Ports;
-use crate::catalog::look::look;
+use crate::catalog::look::{Looked, claim, look, renew};
 use crate::catalog::snapshot::{Listing, Snapshot};
-use crate::limits::{EPOCH_AGE_MAX_MS, LOOK_AGAIN_MS, SYNC_DEADLINE_MS};
+use crate::limits::{EPOCH_AGE_MAX_MS, LOOK_AGAIN_MS};
 use crate::policy::admit;
 
-/// Notices when what a caller would be listed changes. While it watches, what servers offer is fetched anew as
-/// [`look`] says, and nothing is ever waited for.
+/// How long after a fetch was begun it is looked for more often: a server that takes longer is no hurry.
+const EXPECTS_MS_MAX: u64 = 5_000;
+
+/// Notices when what a caller would be listed changes. While it watches, what servers offer is fetched anew when it is
+/// due, a few servers at a time, and nothing is ever waited for.
 pub struct Watch {
     seen: BTreeMap<String, Seen>,
     revision: u64,
-    /// Until when a listing that is being fetched may come.
+    /// A few are being fetched.
+    is_renewing: Rc<Cell<bool>>,
+    /// The server whose turn was last.
+    renewed_last: Option<String>,
+    /// Until when it is worth looking for them more often.
     expects_until_ms: u64,
 }
 
@@ -46,6 +54,8 @@ impl Watch {
         let mut watch = Self {
             seen: BTreeMap::new(),
             revision: caller.active.revision,
+            is_renewing: Rc::default(),
+            renewed_last: None,
             expects_until_ms: 0,
         };
         watch.seen = watch.look(ports, caller, off).await;
@@ -103,9 +113,7 @@ impl Watch {
             .cloned()
             .collect();
         let looked = look(ports, &servers, &caller.principal.subject).await;
-        if looked.iter().any(|looked| looked.was_renewed) {
-            self.expects_until_ms = ports.now_ms().saturating_add(SYNC_DEADLINE_MS / 2);
-        }
+        self.renew(ports, &looked, &caller.principal.subject);
         servers
             .iter()
             .zip(looked)
@@ -120,6 +128,27 @@ impl Watch {
                 (server.id.clone(), seen)
             })
             .collect()
+    }
+}
+
+impl Watch {
+    /// Begins to fetch what is due, where the last few have come.
+    fn renew<P: Ports>(&mut self, ports: &P, looked: &[Looked], subject: &str) {
+        if self.is_renewing.get() {
+            return;
+        }
+        self.expects_until_ms = 0;
+        let claimed = claim(ports, looked, self.renewed_last.as_deref());
+        let Some(last) = claimed.last() else { return };
+        self.renewed_last = Some(last.server_id().to_owned());
+        self.is_renewing.set(true);
+        self.expects_until_ms = ports.now_ms().saturating_add(EXPECTS_MS_MAX);
+        let (task_ports, subject) = (ports.clone(), subject.to_owned());
+        let is_renewing = self.is_renewing.clone();
+        ports.spawn(Box::pin(async move {
+            renew(&task_ports, claimed, &subject).await;
+            is_renewing.set(false);
+        }));
     }
 }
 

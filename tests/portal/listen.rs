@@ -5,8 +5,8 @@ use std::rc::Rc;
 use futures::StreamExt as _;
 use portcullis::error::UpstreamFault;
 use portcullis::limits::{
-    EPOCH_AGE_MAX_MS, FEED_ATTEMPTS_MAX, LISTEN_MS_MAX, LISTEN_STREAMS_MAX, SUBSCRIBE_MS_MAX,
-    SUBSCRIPTIONS_MAX,
+    EPOCH_AGE_MAX_MS, FAN_OUT_MAX, FEED_ATTEMPTS_MAX, LISTEN_MS_MAX, LISTEN_STREAMS_MAX,
+    SUBSCRIBE_MS_MAX, SUBSCRIPTIONS_MAX,
 };
 use portcullis::mcp::Era;
 use portcullis::portal::Caller;
@@ -129,26 +129,34 @@ fn no_stream_is_opened_for_listings() {
     assert_eq!(scene.sent(), [""; 0]);
 }
 
-/// Resources of more servers than connections allow are left out of the acknowledgment.
-#[test]
-fn so_many_servers_are_listened_to_at_once() {
-    let ids: Vec<String> = (0..=LISTEN_STREAMS_MAX)
-        .map(|at| format!("s{at}"))
-        .collect();
+/// A scene with so many more modern servers, each with its resources: `s0`, `s1` and so on.
+fn crowd(count: usize) -> (Scene, Vec<Rc<Mcp>>) {
     let mut document = document();
+    let ids: Vec<String> = (0..count).map(|at| format!("s{at}")).collect();
+    let in_portal = document["portals"]["main"]["servers"].as_array_mut();
+    in_portal.unwrap().extend(ids.iter().map(|id| json!(id)));
     for id in &ids {
-        document["portals"]["main"]["servers"]
-            .as_array_mut()
-            .unwrap()
-            .push(id.as_str().into());
         document["servers"][id] = json!({"url":format!("http://127.0.0.1:9103/{id}")});
     }
     let scene = Scene::of(&document, Speaks::Modern, Speaks::Modern);
-    let uris: Vec<String> = ids.iter().map(|id| format!("{id}://a")).collect();
-    for (id, uri) in ids.iter().zip(&uris) {
+    let mut servers = Vec::new();
+    for id in &ids {
         let server = Mcp::new(Speaks::Modern).with_resources(id);
-        server.will_answer(quiet(&[uri]));
         scene.world.upstreams.serve(id, server.answering());
+        servers.push(server);
+    }
+    (scene, servers)
+}
+
+/// Resources of more servers than connections allow are left out of the acknowledgment.
+#[test]
+fn so_many_servers_are_listened_to_at_once() {
+    let (scene, servers) = crowd(LISTEN_STREAMS_MAX + 1);
+    let mut uris = Vec::new();
+    for (at, server) in servers.iter().enumerate() {
+        let uri = format!("s{at}://a");
+        server.will_answer(quiet(&[&uri]));
+        uris.push(uri);
     }
     let scene = scene.synced();
     let mut got = listen(&scene, json!({"resourceSubscriptions":uris}));
@@ -156,6 +164,30 @@ fn so_many_servers_are_listened_to_at_once() {
     let honoured = &first["params"]["notifications"]["resourceSubscriptions"];
     assert_eq!(*honoured, json!(uris[..LISTEN_STREAMS_MAX]));
     assert_eq!(scene.world.upstreams.open(), LISTEN_STREAMS_MAX);
+}
+
+/// Many listings that are due at once are fetched a few at a time, also where some servers hang.
+#[test]
+fn listings_are_read_again_a_few_at_a_time() {
+    let (scene, servers) = crowd(20);
+    for server in &servers {
+        *server.page.borrow_mut() = json!({});
+    }
+    let scene = scene.synced();
+    for server in servers.iter().take(10) {
+        server.hangs.set(true);
+    }
+    scene.world.upstreams.open_max.set(0);
+    let mut got = listen(&scene, filter(&[]));
+    got.next();
+    let until_ms = scene.world.timers.now_ms() + 119_000;
+    assert_eq!(got.next_beside(until_ms), None);
+    let sent = scene.world.upstreams.of("tools/list");
+    for (at, server) in servers.iter().enumerate() {
+        let asked = sent.iter().filter(|s| s.server == format!("s{at}")).count();
+        assert_eq!(asked, usize::from(!server.hangs.get()), "s{at}");
+    }
+    assert_eq!(scene.world.upstreams.open_max.get(), FAN_OUT_MAX);
 }
 
 #[test]

@@ -33,10 +33,7 @@ async function withServer(options, run) {
 // A legacy server tells of a change on the stream that some client's session has open anyway; then its listing is read
 // again at once. A modern server is listened to for subscribed resources only: its change is found by reading the
 // listing again when the server's own word for how long it holds is over.
-const SERVERS = [
-  { era: "legacy" },
-  { era: "modern", listingExtras: { ttlMs: 2_000, cacheScope: "public" } },
-];
+const SERVERS = [{ era: "legacy" }, { era: "modern", listingExtras: { ttlMs: 2_000, cacheScope: "public" } }];
 
 /** Changes the server's tools, and says so where somebody hears it. */
 async function change(world, token, upstream, session) {
