@@ -70,8 +70,12 @@ pub enum Rejection {
     UnknownSession,
     /// A sealed value was forged, expired, or belongs to somebody or something else.
     BadSeal,
-    /// The call needs the caller's input, which cannot cross from this server's era to the client's yet.
-    InputAcrossEras,
+    /// A `requestState` that was used already: each is good for one round.
+    InputTaken,
+    /// The time to answer a question is over.
+    InputExpired,
+    /// The client answered a question with an error, or did not follow the links it was to follow.
+    InputRefused,
     /// A subscription by a client without a session: there is no stream on which it could hear of updates.
     SubscriptionNeedsSession,
     /// The server does not promise updates of this resource.
@@ -135,6 +139,8 @@ pub enum Internal {
     AuditAway,
     /// A write was made, and the ledger did not take its outcome.
     OutcomeUnrecorded,
+    /// What held a call under way ended, and nobody can go on with it.
+    Interrupted,
     /// A session's state could not be read or written.
     SessionState,
     /// The platform refused something that never fails.
@@ -214,6 +220,7 @@ impl PortalError {
             Self::Upstream(failure) => failure.fault.label(),
             Self::Internal(Internal::AuditAway) => "audit_away",
             Self::Internal(Internal::OutcomeUnrecorded) => "outcome_unrecorded",
+            Self::Internal(Internal::Interrupted) => "call_interrupted",
             Self::Internal(Internal::SessionState) => "session_state",
             Self::Internal(Internal::Platform) => "platform",
         }
@@ -245,7 +252,9 @@ impl Rejection {
             Self::NotAdmitted => "not_admitted",
             Self::UnknownSession => "unknown_session",
             Self::BadSeal => "bad_seal",
-            Self::InputAcrossEras => "input_across_eras",
+            Self::InputTaken => "input_taken",
+            Self::InputExpired => "input_expired",
+            Self::InputRefused => "input_refused",
             Self::SubscriptionNeedsSession => "subscription_needs_session",
             Self::NotSubscribable => "not_subscribable",
             Self::NobodyWaits => "nobody_waits",

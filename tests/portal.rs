@@ -14,14 +14,14 @@
     reason = "tests"
 )]
 
-#[path = "portal/kept.rs"]
-mod kept;
 #[path = "portal/ledger.rs"]
 mod ledger;
 #[path = "portal/mcp_server.rs"]
 mod mcp_server;
 #[path = "portal/scene.rs"]
 mod scene;
+#[path = "portal/subscribed.rs"]
+mod subscribed;
 #[path = "portal/time.rs"]
 mod time;
 #[path = "portal/upstreams.rs"]

@@ -273,7 +273,7 @@ pub async fn ask_legacy<P: Ports>(
     let permit = permit_sync(&server.id);
     let mut asked = (**snapshot).clone();
     asked.facts.legacy_asked = true;
-    match session::open(ports, &permit, server, &ClientFacts::portal()).await {
+    match session::probe(ports, &permit, server).await {
         Ok((opened, _)) => {
             asked.facts.legacy = Some(opened.revision.as_str().to_owned());
             end_soon(ports, server, opened);

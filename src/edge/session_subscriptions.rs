@@ -16,12 +16,12 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS subscriptions \
                       (server TEXT NOT NULL, uri TEXT NOT NULL, PRIMARY KEY (server, uri))";
 
 /// What is subscribed, as its rows say.
-pub(super) struct Kept {
+pub(super) struct Subscribed {
     subscribed: RefCell<BTreeSet<Subscription>>,
     feeds: Rc<Feeds>,
 }
 
-impl Kept {
+impl Subscribed {
     /// From the rows of a session, where it has any.
     pub(super) fn from_rows(rows: Option<&SessionRows>) -> Self {
         let subscribed = rows.map(SessionRows::subscriptions).unwrap_or_default();

@@ -11,7 +11,7 @@ use futures::future::{Either, select};
 use serde_json::{Value, json};
 
 use super::caller::{Caller, Deed, Ending};
-use super::finish::Keeper;
+use super::keeper::Keeper;
 use super::ports::{Original, Ports};
 use super::pushes::{Pushes, Told};
 use super::reply::{Outgoing, Reply};

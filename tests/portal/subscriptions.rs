@@ -227,7 +227,7 @@ fn opened(scene: &Scene) -> Vec<Value> {
 }
 
 fn told(scene: &Scene) -> Vec<String> {
-    let told = scene.world.kept.told();
+    let told = scene.world.subscribed.told();
     let uri = |message: &Value| {
         assert_eq!(message["method"], "notifications/resources/updated");
         assert!(message["params"].get("_meta").is_none());
@@ -237,7 +237,7 @@ fn told(scene: &Scene) -> Vec<String> {
 }
 
 fn end(scene: &Scene) {
-    scene.world.kept.feeds.borrow().release();
+    scene.world.subscribed.feeds.borrow().release();
     scene.world.play(100);
     assert_eq!(scene.world.upstreams.open(), 0, "everything is let go");
 }
@@ -312,7 +312,7 @@ fn one_stream_carries_all_of_a_servers_resources() {
     assert_eq!(*unsubscribe(&scene, "wiki://a").result(), json!({}));
     scene.world.play(100);
     assert_eq!(scene.world.upstreams.open(), 0);
-    assert_eq!(scene.world.kept.rows.borrow().len(), 0);
+    assert_eq!(scene.world.subscribed.rows.borrow().len(), 0);
     let rows = scene.world.ledger.rows();
     assert_eq!(scene.rows(), ["outcome ok -"; 6]);
     assert_eq!(rows[3].method, "resources/unsubscribe");
@@ -335,7 +335,7 @@ fn what_a_server_does_not_promise_is_not_subscribed() {
         assert!(scene.world.timers.now_ms() - began_ms <= SUBSCRIBE_MS_MAX);
         assert_eq!(scene.rows(), [row]);
         // What was subscribed before still is.
-        assert_eq!(scene.world.kept.rows.borrow().len(), 1);
+        assert_eq!(scene.world.subscribed.rows.borrow().len(), 1);
         scene.world.play(10);
         assert_eq!(scene.world.upstreams.open(), 1);
         end(&scene);
@@ -358,7 +358,7 @@ fn what_a_server_does_not_promise_is_not_subscribed() {
     // Nobody's resource, and a session that cannot be written.
     let scene = legacy_modern();
     assert_eq!(subscribe(&scene, "nobody://x").code(), -32002);
-    scene.world.kept.is_broken.set(true);
+    scene.world.subscribed.is_broken.set(true);
     scene.jira.will_answer(quiet(&["jira://a"]));
     assert_eq!(subscribe(&scene, "jira://a").code(), -32603);
     assert_eq!(scene.world.upstreams.open(), 0);
@@ -370,7 +370,7 @@ fn a_session_has_so_many_subscriptions() {
     let rows: Vec<_> = (0..SUBSCRIPTIONS_MAX)
         .map(|at| ("jira".to_owned(), format!("jira://page/{at}")))
         .collect();
-    scene.world.kept.rows.borrow_mut().extend(rows);
+    scene.world.subscribed.rows.borrow_mut().extend(rows);
     let got = subscribe(&scene, "jira://a");
     assert_eq!(got.status, 429);
     assert_eq!(scene.rows(), ["refusal refused too_many"]);
@@ -401,7 +401,7 @@ fn a_stream_that_breaks_off_is_opened_again_and_what_was_missed_is_told() {
     scene.world.play(600_000);
     let attempts = opened(&scene).len();
     assert!(attempts <= FEED_ATTEMPTS_MAX as usize, "{attempts}");
-    scene.world.kept.told();
+    scene.world.subscribed.told();
     scene.jira.down.set(None);
     scene.jira.will_answer(quiet(&["jira://a"]));
     take_up(&scene.world, &caller(&scene));
@@ -419,7 +419,7 @@ fn after_an_eviction_the_rows_say_what_is_subscribed() {
     let scene = legacy_modern();
     scene.jira.will_answer(quiet(&["jira://a"]));
     subscribe(&scene, "jira://a");
-    scene.world.kept.evict();
+    scene.world.subscribed.evict();
     scene.world.play(100);
     assert_eq!(scene.world.upstreams.open(), 0);
     scene.world.upstreams.clear();
@@ -429,7 +429,7 @@ fn after_an_eviction_the_rows_say_what_is_subscribed() {
     assert_eq!(opened(&scene), [json!(["jira://a"])]);
     assert_eq!(told(&scene), ["jira://a"], "perhaps missed");
     // Unsubscribed before the stream stands again: it never does.
-    scene.world.kept.evict();
+    scene.world.subscribed.evict();
     take_up(&scene.world, &caller(&scene));
     unsubscribe(&scene, "jira://a");
     scene.world.play(100);
@@ -452,11 +452,11 @@ fn a_revocation_ends_the_stream_within_five_seconds() {
         *scene.world.active.borrow_mut() = Some(active(8, &document));
         scene.world.play(EPOCH_AGE_MAX_MS + 500);
         assert_eq!(scene.world.upstreams.open(), 0);
-        scene.world.kept.told();
+        scene.world.subscribed.told();
         scene.world.play(10_000);
         assert_eq!(told(&scene), [""; 0]);
         // The subscription waits for better times.
-        assert_eq!(scene.world.kept.rows.borrow().len(), 1);
+        assert_eq!(scene.world.subscribed.rows.borrow().len(), 1);
     }
 }
 
@@ -469,7 +469,7 @@ fn a_stream_for_a_client_that_left_is_let_go() {
     subscribe(&scene, "jira://a");
     scene.world.play(LISTEN_MS_MAX * 2);
     assert_eq!(scene.world.upstreams.open(), 1, "somebody is there");
-    scene.world.kept.is_listening.set(false);
+    scene.world.subscribed.is_listening.set(false);
     scene.world.play(LISTEN_MS_MAX - 10_000);
     assert_eq!(scene.world.upstreams.open(), 1, "or was a moment ago");
     scene.world.play(20_000);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::world::World;
 
-pub struct Kept {
+pub struct Subscribed {
     /// The rows.
     pub rows: RefCell<BTreeSet<Subscription>>,
     /// Memory, lost with an eviction.
@@ -22,7 +22,7 @@ pub struct Kept {
     pub is_broken: Cell<bool>,
 }
 
-impl Default for Kept {
+impl Default for Subscribed {
     fn default() -> Self {
         Self {
             rows: RefCell::default(),
@@ -34,7 +34,7 @@ impl Default for Kept {
     }
 }
 
-impl Kept {
+impl Subscribed {
     /// What was told since the last time.
     pub fn told(&self) -> Vec<Value> {
         let told = std::mem::take(&mut *self.told.borrow_mut());
@@ -51,33 +51,33 @@ impl Kept {
 impl Subscriptions for World {
     fn feeds(&self) -> Option<Rc<Feeds>> {
         self.session.borrow().as_ref()?;
-        Some(self.kept.feeds.borrow().clone())
+        Some(self.subscribed.feeds.borrow().clone())
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
-        self.kept.rows.borrow().iter().cloned().collect()
+        self.subscribed.rows.borrow().iter().cloned().collect()
     }
 
     fn keep_subscription(&self, server: &str, uri: &str) -> bool {
         let row = (server.to_owned(), uri.to_owned());
-        !self.kept.is_broken.get() && {
-            self.kept.rows.borrow_mut().insert(row);
+        !self.subscribed.is_broken.get() && {
+            self.subscribed.rows.borrow_mut().insert(row);
             true
         }
     }
 
     fn drop_subscription(&self, server: &str, uri: &str) {
         let row = (server.to_owned(), uri.to_owned());
-        self.kept.rows.borrow_mut().remove(&row);
+        self.subscribed.rows.borrow_mut().remove(&row);
     }
 
     fn tell_client(&self, message: &[u8]) {
         let message = serde_json::from_slice(message).expect("JSON");
-        let told = &self.kept.told;
+        let told = &self.subscribed.told;
         told.borrow_mut().push((self.timers.now_ms(), message));
     }
 
     fn is_client_listening(&self) -> bool {
-        self.kept.is_listening.get()
+        self.subscribed.is_listening.get()
     }
 }
