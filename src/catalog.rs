@@ -1,6 +1,7 @@
 //! What the servers of a portal offer, from stored snapshots.
 
 pub mod listing;
+pub mod look;
 pub mod param_headers;
 pub mod resolve;
 pub mod snapshot;

@@ -15,6 +15,7 @@ mod session_object;
 mod session_ports;
 mod session_rows;
 mod session_streams;
+mod session_subscriptions;
 mod store;
 mod sync;
 mod turn;

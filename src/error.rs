@@ -78,8 +78,10 @@ pub enum Rejection {
     InputExpired,
     /// The client answered a question with an error, or did not follow the links it was to follow.
     InputRefused,
-    /// Subscriptions to this server's resources cannot cross eras yet.
-    SubscriptionAcrossEras,
+    /// A subscription by a client without a session: there is no stream on which it could hear of updates.
+    SubscriptionNeedsSession,
+    /// The server does not promise updates of this resource.
+    NotSubscribable,
     /// An answer to a request that no server is waiting for.
     NobodyWaits,
     /// The client did not declare a capability that the answer needs.
@@ -258,7 +260,8 @@ impl Rejection {
             Self::InputTaken => "input_taken",
             Self::InputExpired => "input_expired",
             Self::InputRefused => "input_refused",
-            Self::SubscriptionAcrossEras => "subscription_across_eras",
+            Self::SubscriptionNeedsSession => "subscription_needs_session",
+            Self::NotSubscribable => "not_subscribable",
             Self::NobodyWaits => "nobody_waits",
             Self::MissingCapability(_) | Self::MissingExtension(_) => "missing_capability",
             Self::TooMany(_) => "too_many",

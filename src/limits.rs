@@ -83,9 +83,6 @@ pub const TASK_SEAL_MAX_MS: u64 = 30 * 86_400_000;
 /// Longest task id of a server. Sealed and in a header it must still fit what proxies accept.
 pub const TASK_ID_BYTES_MAX: usize = 1024;
 
-/// How long a client that subscribes to tasks waits for their servers to say that they will tell.
-pub const TASK_LISTEN_MS_MAX: u64 = 3_000;
-
 /// Largest sealed value a client may send back.
 pub const SEALED_BYTES_MAX: usize = 64 * 1024;
 
@@ -133,6 +130,35 @@ pub const QUESTIONS_GATHER_MS: u64 = 30;
 
 /// Resource subscriptions of one session or listening stream.
 pub const SUBSCRIPTIONS_MAX: usize = 100;
+
+/// Age at which a listing is fetched anew while somebody listens for its changes, where its server does not say how long
+/// it holds: a listener hears of a change from the listings alone, and a minute is what a person waits for one.
+pub const LISTENED_AGE_MS_MAX: u64 = 60_000;
+
+/// Pause before a look at listings of which one is just being fetched, and so likely to be another soon.
+pub const LOOK_AGAIN_MS: u64 = 500;
+
+/// Time a server has to open its stream and to say which resources it honours: the client's own acknowledgment waits.
+pub const SUBSCRIBE_MS_MAX: u64 = 10_000;
+
+/// Servers whose pushes one listening stream holds open at once: two of production's six open connections are left for
+/// what is asked meanwhile.
+pub const LISTEN_STREAMS_MAX: usize = 4;
+
+/// How often in a row a server's stream of pushes is taken up again before it is called lost.
+pub const FEED_ATTEMPTS_MAX: u32 = 8;
+
+/// A stream of pushes that stood this long begins to count its attempts anew.
+pub const FEED_STEADY_MS: u64 = 10_000;
+
+/// First pause before a stream of pushes is taken up again; each further one is twice as long.
+pub const FEED_PAUSE_MS: u64 = 1_000;
+
+/// Longest of these pauses: a server that restarts is back within a minute.
+pub const FEED_PAUSE_MS_MAX: u64 = 30_000;
+
+/// Time for ending a session with a server that nobody needs any more: nobody waits for it either.
+pub const SESSION_END_MS_MAX: u64 = 5_000;
 
 /// Time a stream may stay open while nothing but keep-alives flows.
 pub const LISTEN_MS_MAX: u64 = 600_000;

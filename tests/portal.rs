@@ -20,6 +20,8 @@ mod ledger;
 mod mcp_server;
 #[path = "portal/scene.rs"]
 mod scene;
+#[path = "portal/subscribed.rs"]
+mod subscribed;
 #[path = "portal/time.rs"]
 mod time;
 #[path = "portal/upstreams.rs"]
@@ -49,6 +51,8 @@ mod shared;
 mod streams;
 #[path = "portal/streams_cut.rs"]
 mod streams_cut;
+#[path = "portal/subscriptions.rs"]
+mod subscriptions;
 #[path = "portal/sync.rs"]
 mod sync;
 #[path = "portal/sync_ids.rs"]

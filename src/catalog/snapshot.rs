@@ -186,6 +186,8 @@ pub struct Snapshot {
     pub fetched_at_ms: u64,
     /// How long it may be called fresh.
     pub ttl_ms: u64,
+    /// Whether the server said so itself.
+    pub ttl_given: bool,
     tool_index: HashMap<String, usize>,
     matchers: Vec<Template>,
 }
@@ -207,6 +209,8 @@ struct Stored<'a> {
     warnings: Vec<String>,
     fetched_at_ms: u64,
     ttl_ms: u64,
+    #[serde(default)]
+    ttl_given: bool,
 }
 
 impl Snapshot {
@@ -223,6 +227,7 @@ impl Snapshot {
             warnings: Vec::new(),
             fetched_at_ms,
             ttl_ms,
+            ttl_given: false,
             tool_index: HashMap::new(),
             matchers: Vec::new(),
         }
@@ -345,6 +350,7 @@ impl Snapshot {
             warnings: self.warnings.clone(),
             fetched_at_ms: self.fetched_at_ms,
             ttl_ms: self.ttl_ms,
+            ttl_given: self.ttl_given,
         };
         serde_json::to_string(&stored).unwrap_or_default()
     }
@@ -370,13 +376,20 @@ impl Snapshot {
             }
         }
         snapshot.warnings = stored.warnings;
+        snapshot.ttl_given = stored.ttl_given;
         Some(snapshot)
     }
+
+    /// The digest of a listing without items.
+    pub const EMPTY_DIGEST: u64 = 0;
 
     /// A digest of what a client would see of one listing, to tell whether it changed.
     #[must_use]
     pub fn digest(&self, listing: Listing) -> u64 {
         use std::hash::{Hash as _, Hasher as _};
+        if self.items(listing).is_empty() {
+            return Self::EMPTY_DIGEST;
+        }
         let mut hasher = std::hash::DefaultHasher::new();
         for item in self.items(listing) {
             item.text.hash(&mut hasher);

@@ -515,5 +515,6 @@ async fn lists<P: Ports>(
         }
     }
     snapshot.ttl_ms = ttl_ms.unwrap_or(SNAPSHOT_TTL_DEFAULT_MS);
+    snapshot.ttl_given = ttl_ms.is_some();
     Ok(snapshot)
 }

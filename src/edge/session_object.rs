@@ -19,17 +19,17 @@ use super::{reply as edge_reply, store, web};
 use crate::audit::EarlyEnd;
 use crate::error::{Internal, PortalError, Rejection, to_wire};
 use crate::identity::Principal;
-use crate::limits::{BATCH_MESSAGES_MAX, EPOCH_AGE_MAX_MS, KEEP_ALIVE_MS, SESSION_IDLE_MS};
+use crate::limits::{BATCH_MESSAGES_MAX, KEEP_ALIVE_MS, SESSION_IDLE_MS};
 use crate::mcp::message::BadMessage;
 use crate::mcp::{Era, Message, Revision, reply as wire_reply};
 use crate::policy::admit;
 use crate::portal::caller::Deed;
 use crate::portal::ports::{
-    AuditSink as _, Background as _, ClientFacts, Keeping as _, Original, Random as _,
+    AuditSink as _, Background as _, ClientFacts, Clock as _, Keeping as _, Original, Random as _,
 };
-use crate::portal::pushes::Pushes;
 use crate::portal::questions::askable;
 use crate::portal::record::CallRecord;
+use crate::portal::subscriptions::take_up;
 use crate::portal::watch::{Watch, change_method, still_admitted};
 use crate::portal::{Caller, Outgoing, Reply, ReplyBody, call, handle, hold, rounds};
 
@@ -363,6 +363,7 @@ impl SessionObject {
         let revision = Revision::parse(&opened.revision).unwrap_or(Revision::LATEST_LEGACY);
         let ports = self.ports()?;
         let caller = self.caller(hand_over, revision, body.len()).await?;
+        take_up(&ports, &caller);
         match parsed {
             Err(BadMessage::Batch) if revision.has_batches() => {
                 self.batch(&ports, &caller, body).await
@@ -552,6 +553,7 @@ impl SessionObject {
         for server in memory.upstreams() {
             memory.listen_to(&ports, &server);
         }
+        take_up(&ports, &caller);
         self.watch(&ports, caller);
         Ok(edge_reply::frames(frames))
     }
@@ -565,27 +567,12 @@ impl SessionObject {
             (ports.clone(), self.memory.clone(), self.is_watching.clone());
         ports.spawn(Box::pin(async move {
             let mut caller = caller;
-            let mut watch = Watch::begin(&task_ports, &caller).await;
-            let mut pushes = Pushes::begin(&task_ports, &caller).await;
-            let mut looked_ms = now_ms();
-            let mut spoke_ms = looked_ms;
-            let tell = |method: &str| {
-                let message = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}");
-                memory.streams.send(&memory.rows, STANDALONE, &message);
-            };
+            let off = caller.toggled_off(&task_ports).await;
+            let mut watch = Watch::begin(&task_ports, &caller, &off).await;
+            let mut spoke_ms = now_ms();
             loop {
-                let since_ms = now_ms().saturating_sub(looked_ms);
-                let wait_ms = EPOCH_AGE_MAX_MS.saturating_sub(since_ms);
-                if let Some(method) = pushes.next(&task_ports, wait_ms).await {
-                    watch.forget();
-                    tell(method);
-                    spoke_ms = now_ms();
-                }
+                task_ports.sleep_ms(watch.pause_ms(now_ms())).await;
                 let now = now_ms();
-                if now.saturating_sub(looked_ms) < EPOCH_AGE_MAX_MS {
-                    continue;
-                }
-                looked_ms = now;
                 if !memory.streams.is_connected(STANDALONE) {
                     break;
                 }
@@ -595,8 +582,11 @@ impl SessionObject {
                     memory.streams.end_all();
                     break;
                 }
-                for listing in watch.changed(&task_ports, &caller).await {
-                    tell(change_method(listing));
+                let off = caller.toggled_off(&task_ports).await;
+                for listing in watch.changed(&task_ports, &caller, &off).await {
+                    let method = change_method(listing);
+                    let message = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}");
+                    memory.streams.send(&memory.rows, STANDALONE, &message);
                     spoke_ms = now;
                 }
                 if now.saturating_sub(spoke_ms) >= KEEP_ALIVE_MS {

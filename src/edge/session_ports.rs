@@ -15,6 +15,7 @@ use worker::State;
 use super::ports::{EdgePorts, now_ms};
 use super::session_rows::SessionRows;
 use super::session_streams::Streams;
+use super::session_subscriptions::Subscribed;
 use crate::limits::{LISTEN_MS_MAX, UPSTREAM_EVENT_BYTES_MAX};
 use crate::mcp::event_stream::EventReader;
 use crate::policy::{Ask, decide};
@@ -54,6 +55,7 @@ pub(super) struct Opened {
 pub(super) struct SessionMemory {
     pub rows: SessionRows,
     pub streams: Streams,
+    pub subscriptions: Subscribed,
     opened: RefCell<Option<Opened>>,
     upstreams: RefCell<HashMap<String, UpstreamSession>>,
     pumps: RefCell<HashMap<String, AbortHandle>>,
@@ -86,9 +88,11 @@ impl SessionMemory {
         } else {
             HashMap::new()
         };
+        let subscriptions = Subscribed::from_rows(exists.then_some(&rows));
         Self {
             rows,
             streams: Streams::default(),
+            subscriptions,
             opened: RefCell::new(opened),
             upstreams: RefCell::new(upstreams),
             pumps: RefCell::default(),
@@ -194,6 +198,7 @@ impl SessionMemory {
     pub(super) fn close(&self) {
         *self.opened.borrow_mut() = None;
         self.upstreams.borrow_mut().clear();
+        self.subscriptions.close();
         self.streams.end_all();
         self.kept.clear();
         for (_, pump) in self.pumps.borrow_mut().drain() {

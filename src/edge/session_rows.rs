@@ -39,7 +39,7 @@ impl SessionRows {
         Self { sql }
     }
 
-    fn rows<T: serde::de::DeserializeOwned>(
+    pub(super) fn rows<T: serde::de::DeserializeOwned>(
         &self,
         query: &str,
         values: Vec<SqlStorageValue>,
@@ -50,7 +50,7 @@ impl SessionRows {
             .unwrap_or_default()
     }
 
-    fn run(&self, query: &str, values: Vec<SqlStorageValue>) -> bool {
+    pub(super) fn run(&self, query: &str, values: Vec<SqlStorageValue>) -> bool {
         self.sql.exec(query, Some(values)).is_ok()
     }
 

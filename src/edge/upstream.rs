@@ -59,7 +59,12 @@ pub(super) async fn send(
         timeout_ms: request.timeout_ms,
         bytes_max: REPLY_BODY_BYTES_MAX,
     };
-    let sent = web::send(&ports.env, &outgoing, ports.client_gone.as_ref()).await;
+    // What a client that went away leaves behind is ended without it.
+    let client_gone = ports
+        .client_gone
+        .as_ref()
+        .filter(|_| request.verb != Verb::Delete);
+    let sent = web::send(&ports.env, &outgoing, client_gone).await;
     let answer = sent.map_err(|fault| named(&fault, request.timeout_ms))?;
     let (kind, form) = match answer.body {
         AnswerBody::Json { bytes, original } => {

@@ -234,10 +234,16 @@ fn rejected(rejection: &Rejection, era: Era) -> Wire {
             SERVER_ERROR,
             "The server's question was not answered with a result, so the call ended.",
         ),
-        Rejection::SubscriptionAcrossEras => Wire::new(
+        Rejection::SubscriptionNeedsSession => Wire::new(
             200,
             SERVER_ERROR,
-            "This server and your client subscribe in different protocol eras. Connect with a client of the server's era.",
+            "A subscription needs a session, whose stream carries the updates. Send initialize first and the \
+             Mcp-Session-Id it answers with.",
+        ),
+        Rejection::NotSubscribable => Wire::new(
+            200,
+            INVALID_PARAMS,
+            "This resource's server does not offer updates of it, so there is nothing to subscribe to. Read it instead.",
         ),
         Rejection::NobodyWaits => Wire::new(
             400,

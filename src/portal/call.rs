@@ -17,7 +17,7 @@ use super::reply::{Reply, ReplyBody};
 use super::send::{ModernCall, Reading, Replied, one, send_legacy, send_modern};
 use super::state::{self, Asked, State};
 use super::tasks::{self, TaskPart};
-use super::{hold, rounds, stream};
+use super::{hold, rounds, stream, subscriptions};
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::Target;
@@ -116,8 +116,13 @@ async fn steps<P: Ports>(
             .era_for(caller.era)
             .ok_or_else(|| unrecorded(failure(server, UpstreamFault::NoCommonRevision)))?,
     };
+    if is_subscription(method) && ports.feeds().is_none() {
+        return Err(unrecorded(Rejection::SubscriptionNeedsSession));
+    }
     if !method.exists_in(era) {
-        return Err(unrecorded(Rejection::SubscriptionAcrossEras));
+        // A modern server has no such method: the portal subscribes for the client.
+        let answered = subscriptions::answer(ports, caller, request, deed, place, permit).await;
+        return answered.map_err(unrecorded);
     }
     let askable = askable_client(caller, era, method, request);
     if !ports.is_holding() {
@@ -289,6 +294,13 @@ fn permit(
             Err(unknown().into())
         }
     }
+}
+
+fn is_subscription(method: Method) -> bool {
+    matches!(
+        method,
+        Method::ResourcesSubscribe | Method::ResourcesUnsubscribe
+    )
 }
 
 pub(super) fn names_something(method: Method) -> bool {

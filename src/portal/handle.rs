@@ -7,7 +7,7 @@ use futures::future::LocalBoxFuture;
 use super::caller::{Caller, Deed};
 use super::ports::{Original, Ports};
 use super::reply::Reply;
-use super::{call, discover, list, listen, session, tools};
+use super::{call, discover, list, listen, session, subscriptions, tools};
 use crate::catalog::snapshot::Listing;
 use crate::error::{PortalError, Rejection};
 use crate::mcp::headers::MirrorHeaders;
@@ -104,6 +104,11 @@ async fn answer<P: Ports>(
 ) -> Result<Reply<Original<P>>, PortalError> {
     let name = request.params.name.as_ref().map(|name| &*name.value);
     let is_own = caller.portal.portal_tools && name.is_some_and(tools::is_own);
+    if method == Method::ResourcesUnsubscribe
+        && let Some(reply) = subscriptions::release(ports, caller, request).await
+    {
+        return Ok(reply);
+    }
     let governed = matches!(
         method,
         Method::PromptsGet

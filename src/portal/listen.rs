@@ -1,8 +1,9 @@
-//! Streams that carry changes: `subscriptions/listen`, and the list changes of a legacy session's stream.
+//! Streams that carry changes: `subscriptions/listen`.
 //!
 //! That a listing changed is seen in the snapshots, which every isolate reads again when another one stored them. What a
-//! modern server pushes is passed on at once.
+//! server pushes about a resource is passed on at once.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures::StreamExt as _;
@@ -10,24 +11,28 @@ use futures::future::{Either, select};
 use serde_json::{Value, json};
 
 use super::caller::{Caller, Deed, Ending};
+use super::keeper::Keeper;
 use super::ports::{Original, Ports};
-use super::pushes::{Pushed, Sources, sources};
+use super::pushes::{Pushes, Told};
 use super::reply::{Outgoing, Reply};
-use super::task_pushes::{self, TaskPushes};
+use super::task_pushes::{self, TaskEvent, TaskPushes};
 use super::watch::{Watch, change_method, still_admitted};
 use crate::audit::{Kind, Status};
 use crate::catalog::snapshot::Listing;
-use crate::error::{PortalError, Rejection};
-use crate::limits::{EPOCH_AGE_MAX_MS, KEEP_ALIVE_MS, LISTEN_MS_MAX, SUBSCRIPTIONS_MAX};
+use crate::error::{Internal, PortalError, Rejection};
+use crate::limits::{
+    EPOCH_AGE_MAX_MS, KEEP_ALIVE_MS, LISTEN_MS_MAX, LISTEN_STREAMS_MAX, NAME_BYTES_MAX,
+    SUBSCRIPTIONS_MAX,
+};
 use crate::mcp::{Method, Request};
 
 /// What a client wants to hear.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Filter {
-    pub(super) tools: bool,
-    pub(super) prompts: bool,
-    pub(super) resources: bool,
-    pub(super) uris: Vec<String>,
+struct Filter {
+    tools: bool,
+    prompts: bool,
+    resources: bool,
+    uris: Vec<String>,
 }
 
 impl Filter {
@@ -59,6 +64,10 @@ impl Filter {
         })
     }
 
+    fn wants_listings(&self) -> bool {
+        self.tools || self.prompts || self.resources
+    }
+
     fn wants(&self, listing: Listing) -> bool {
         match listing {
             Listing::Tools => self.tools,
@@ -67,7 +76,7 @@ impl Filter {
         }
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let mut map = serde_json::Map::new();
         for (key, wanted) in [
             ("toolsListChanged", self.tools),
@@ -88,18 +97,22 @@ impl Filter {
 /// Answers `subscriptions/listen` (MCP 2026-07-28, basic/patterns/subscriptions).
 ///
 /// # Errors
-/// A filter that does not fit.
+/// A filter that does not fit, or an audit trail without room.
 pub async fn listen<P: Ports>(
     ports: &P,
     caller: &Rc<Caller>,
     request: &Request<'_>,
 ) -> Result<Reply<Original<P>>, PortalError> {
-    let deed = Deed {
+    let mut deed = Deed {
         method: Method::Listen.as_str().to_owned(),
         ..Deed::default()
     };
-    let parsed = Filter::parse(request)
-        .and_then(|filter| Ok((filter, task_pushes::wanted(caller, request)?)));
+    let parsed = if ports.has_room() {
+        Filter::parse(request)
+            .and_then(|filter| Ok((filter, task_pushes::wanted(caller, request)?)))
+    } else {
+        Err(Internal::AuditAway.into())
+    };
     let (mut filter, tasks) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -107,38 +120,48 @@ pub async fn listen<P: Ports>(
             return Err(error);
         }
     };
-    let mut sources = sources(ports, caller, &mut filter).await;
-    let (tasks, task_sources) = TaskPushes::begin(ports, caller, tasks).await;
-    sources.extend(task_sources);
-    let mut honoured = filter.to_json();
-    tasks.acknowledge(&mut honoured);
-    let ending = Ending {
+    let ending = |status| Ending {
         kind: Kind::Outcome,
-        status: Status::Ok,
+        status,
         reason: None,
         reply_bytes: 0,
     };
-    ports.queue(caller.event(ports, &deed, ending));
+    // Whoever leaves while servers are asked leaves a row all the same.
+    let keeper = Keeper::new(ports, caller.event(ports, &deed, ending(Status::Cancelled)));
+    let off = caller.toggled_off(ports).await;
+    let (pushes, honoured) = Pushes::begin(ports, caller, &off, &filter.uris).await;
+    filter.uris = honoured;
+    let room = LISTEN_STREAMS_MAX.saturating_sub(pushes.servers().count());
+    let tasks = TaskPushes::begin(ports, caller, tasks, room).await;
+    let watch = if filter.wants_listings() {
+        Some(Watch::begin(ports, caller, &off).await)
+    } else {
+        None
+    };
+    keeper.let_go();
+    name_subscribed(&mut deed, &filter, &pushes);
+    ports.queue(caller.event(ports, &deed, ending(Status::Ok)));
     let acknowledged = json!({
         "jsonrpc": "2.0",
         "method": "notifications/subscriptions/acknowledged",
         "params": {
             "_meta": { "io.modelcontextprotocol/subscriptionId": raw_id(request) },
-            "notifications": honoured,
+            "notifications": tasks.acknowledged(filter.to_json()),
         },
     });
+    let now_ms = ports.now_ms();
     let listener = Listener {
         ports: ports.clone(),
         caller: caller.clone(),
         subscription: raw_id(request),
-        watch: Watch::begin(ports, caller).await,
+        watch,
         filter,
+        pushes,
         tasks,
-        sources,
-        pending: vec![Outgoing::Message(acknowledged.to_string().into_bytes())],
-        began_ms: ports.now_ms(),
-        spoke_ms: ports.now_ms(),
-        looked_ms: ports.now_ms(),
+        pending: VecDeque::from([Outgoing::Message(acknowledged.to_string().into_bytes())]),
+        began_ms: now_ms,
+        spoke_ms: now_ms,
+        looked_ms: now_ms,
         has_ended: false,
     };
     let events = futures::stream::unfold(listener, |mut listener| async move {
@@ -150,8 +173,27 @@ pub async fn listen<P: Ports>(
     Ok(reply)
 }
 
+/// The row names the resources that are honoured, and the server where there is one.
+fn name_subscribed(deed: &mut Deed, filter: &Filter, pushes: &Pushes) {
+    if filter.uris.is_empty() {
+        return;
+    }
+    let uris = filter.uris.join(" ");
+    deed.target = Some(uris.chars().take(NAME_BYTES_MAX).collect());
+    let mut servers = pushes.servers();
+    if let (Some(server), None) = (servers.next(), servers.next()) {
+        deed.server = Some(server.to_owned());
+    }
+}
+
 fn raw_id(request: &Request<'_>) -> Value {
     serde_json::from_str(request.id.text).unwrap_or_default()
+}
+
+/// What a listener waits for.
+enum Heard {
+    Told(Told),
+    Task(TaskEvent),
 }
 
 /// One open subscription.
@@ -159,11 +201,12 @@ struct Listener<P: Ports> {
     ports: P,
     caller: Rc<Caller>,
     subscription: Value,
-    watch: Watch,
+    /// Nothing where no listing is listened to.
+    watch: Option<Watch>,
     filter: Filter,
+    pushes: Pushes,
     tasks: TaskPushes,
-    sources: Sources,
-    pending: Vec<Outgoing>,
+    pending: VecDeque<Outgoing>,
     began_ms: u64,
     spoke_ms: u64,
     looked_ms: u64,
@@ -173,69 +216,87 @@ struct Listener<P: Ports> {
 impl<P: Ports> Listener<P> {
     async fn next(&mut self) -> Option<Outgoing> {
         loop {
-            if !self.pending.is_empty() {
+            if let Some(message) = self.pending.pop_front() {
                 self.spoke_ms = self.ports.now_ms();
-                return Some(self.pending.remove(0));
+                return Some(message);
             }
             if self.has_ended {
                 return None;
             }
-            // On its own timer, however much is pushed.
-            let since_ms = self.ports.now_ms().saturating_sub(self.looked_ms);
-            let left_ms = EPOCH_AGE_MAX_MS.saturating_sub(since_ms);
-            let pushed = if left_ms == 0 {
-                None
-            } else {
-                let tick = std::pin::pin!(self.ports.sleep_ms(left_ms));
-                if self.sources.is_empty() {
-                    tick.await;
-                    None
-                } else {
-                    match select(self.sources.next(), tick).await {
-                        Either::Left((pushed, _)) => pushed,
-                        Either::Right(_) => None,
-                    }
-                }
-            };
-            match pushed {
-                Some((server, pushed)) => self.pass_on(&server, pushed).await,
+            match self.wait().await {
+                Some(Heard::Told(told)) => self.pass_on(told).await,
+                Some(Heard::Task(event)) => self.pass_on_task(event).await,
                 None => self.tick().await,
             }
         }
     }
 
-    async fn pass_on(&mut self, server: &str, pushed: Pushed) {
-        let place = self.caller.portal.server(server);
-        if place.is_none_or(|place| !place.server.enabled) {
-            return;
+    /// Waits for a push, or until it is time to look: on its own timer, however much is pushed.
+    async fn wait(&mut self) -> Option<Heard> {
+        let now_ms = self.ports.now_ms();
+        let pause_ms = self
+            .watch
+            .as_ref()
+            .map_or(EPOCH_AGE_MAX_MS, |watch| watch.pause_ms(now_ms));
+        let left_ms = pause_ms.saturating_sub(now_ms.saturating_sub(self.looked_ms));
+        if left_ms == 0 {
+            return None;
         }
-        match pushed {
-            Pushed::Changed(method) => {
-                self.ports.outdate(server).await;
-                self.watch.forget();
-                let wanted = Listing::ALL
-                    .into_iter()
-                    .any(|l| change_method(l) == method && self.filter.wants(l));
-                if wanted {
-                    self.notify(method, json!({}));
-                }
+        let tick = std::pin::pin!(self.ports.sleep_ms(left_ms));
+        let (pushes, tasks) = (&mut self.pushes, &mut self.tasks);
+        if pushes.is_empty() && tasks.is_empty() {
+            tick.await;
+            return None;
+        }
+        // Where there are none of a kind, none of it ever come.
+        let told = async {
+            if pushes.is_empty() {
+                std::future::pending().await
+            } else {
+                pushes
+                    .next(&self.ports, &self.caller)
+                    .await
+                    .map(Heard::Told)
             }
-            Pushed::Updated(uri) => {
-                if self.filter.uris.contains(&uri) {
+        };
+        let task = async {
+            if tasks.is_empty() {
+                std::future::pending().await
+            } else {
+                tasks.next().await.map(Heard::Task)
+            }
+        };
+        let (told, task) = (std::pin::pin!(told), std::pin::pin!(task));
+        match select(select(told, task), tick).await {
+            Either::Left((heard, _)) => heard.factor_first().0,
+            Either::Right(_) => None,
+        }
+    }
+
+    async fn pass_on_task(&mut self, event: TaskEvent) {
+        let (ports, caller, subscription) = (&self.ports, &self.caller, &self.subscription);
+        match event {
+            TaskEvent::Told(server, message) => {
+                let tasks = &mut self.tasks;
+                let told = tasks.take(ports, caller, subscription, &server, &message);
+                self.pending.extend(told.await.map(Outgoing::Message));
+            }
+            // Who hears nothing of a task waits for it in vain: they may listen anew, or ask.
+            TaskEvent::Cut(server) if self.tasks.waits_for(&server) => self.end(),
+            TaskEvent::Cut(_) => {}
+        }
+    }
+
+    async fn pass_on(&mut self, told: Told) {
+        match told {
+            // The next look sees whether that changes anything for this caller.
+            Told::Changed(server) => self.ports.outdate(&server).await,
+            Told::Updated(uris) => {
+                for uri in uris {
                     self.notify("notifications/resources/updated", json!({ "uri": uri }));
                 }
             }
-            Pushed::Task(message) => {
-                let (ports, caller) = (&self.ports, &self.caller);
-                let told = self
-                    .tasks
-                    .take(ports, caller, &self.subscription, server, &message)
-                    .await;
-                self.pending.extend(told.map(Outgoing::Message));
-            }
-            // Who hears nothing of a task waits for it in vain: they may listen anew, or ask.
-            Pushed::TasksCut if self.tasks.waits_for(server) => self.end(),
-            Pushed::TasksCut => {}
+            Told::Lost => self.end(),
         }
     }
 
@@ -247,13 +308,23 @@ impl<P: Ports> Listener<P> {
             self.end();
             return;
         }
-        for listing in self.watch.changed(&self.ports, &self.caller).await {
+        let off = self.caller.toggled_off(&self.ports).await;
+        if !self.pushes.are_allowed(&self.caller, &off) {
+            // What was acknowledged does not hold any more; the client may listen anew to what does.
+            self.end();
+            return;
+        }
+        let changed = match &mut self.watch {
+            Some(watch) => watch.changed(&self.ports, &self.caller, &off).await,
+            None => Vec::new(),
+        };
+        for listing in changed {
             if self.filter.wants(listing) {
                 self.notify(change_method(listing), json!({}));
             }
         }
         if self.pending.is_empty() && now_ms.saturating_sub(self.spoke_ms) >= KEEP_ALIVE_MS {
-            self.pending.push(Outgoing::KeepAlive);
+            self.pending.push_back(Outgoing::KeepAlive);
         }
     }
 
@@ -282,7 +353,7 @@ impl<P: Ports> Listener<P> {
             },
         });
         self.pending
-            .push(Outgoing::Message(result.to_string().into_bytes()));
+            .push_back(Outgoing::Message(result.to_string().into_bytes()));
     }
 
     fn notify(&mut self, method: &str, mut params: Value) {
@@ -294,6 +365,6 @@ impl<P: Ports> Listener<P> {
         }
         let message = json!({ "jsonrpc": "2.0", "method": method, "params": params });
         self.pending
-            .push(Outgoing::Message(message.to_string().into_bytes()));
+            .push_back(Outgoing::Message(message.to_string().into_bytes()));
     }
 }

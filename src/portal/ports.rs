@@ -14,6 +14,7 @@ use futures::future::LocalBoxFuture;
 
 use super::caller::Caller;
 use super::kept::Kept;
+use super::subscriptions::Subscriptions;
 use crate::audit::Event;
 use crate::catalog::{Snapshot, SnapshotKey};
 use crate::config::Server;
@@ -332,6 +333,7 @@ pub trait Ports:
     + Rules
     + Toggles
     + Seals
+    + Subscriptions
     + Clone
     + 'static
 {
@@ -349,6 +351,7 @@ impl<T> Ports for T where
         + Rules
         + Toggles
         + Seals
+        + Subscriptions
         + Clone
         + 'static
 {

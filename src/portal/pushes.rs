@@ -1,203 +1,245 @@
-//! What modern servers push: changes of their listings and of resources.
+//! The feeds of one listening modern client: one for each server whose resources it wants, and none for listings.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use futures::StreamExt as _;
-use futures::future::{Either, select};
 use futures::stream::{LocalBoxStream, SelectAll};
-use serde_json::Value;
 
 use super::caller::Caller;
-use super::list::offer;
-use super::ports::{BodyKind, Ports, UpstreamBody as _};
+use super::feed::{self, Feed, Pushed, Retry, covers};
+use super::ports::Ports;
 use crate::catalog::resolve;
 use crate::config::PortalServer;
-use crate::limits::{FAN_OUT_MAX, LISTEN_MS_MAX, UPSTREAM_EVENT_BYTES_MAX};
+use crate::error::UpstreamFault;
+use crate::limits::LISTEN_STREAMS_MAX;
 use crate::mcp::Era;
-use crate::mcp::event_stream::EventReader;
-use crate::mcp::reply::Glance;
-use crate::policy::{Ask, decide};
-use crate::upstream::body::own_request;
-use crate::upstream::modern_request;
+use crate::policy::{Ask, Permit, decide};
 
-use super::listen::Filter;
+/// What a listener's feeds tell it.
+pub(super) enum Told {
+    /// A listing of the server changed.
+    Changed(String),
+    /// Resources changed, or may have.
+    Updated(Vec<String>),
+    /// What was acknowledged does not hold any more.
+    Lost,
+}
 
-/// The changes of listings that modern servers push, for a client that listens in a legacy session.
-pub struct Pushes {
-    sources: Sources,
+/// What happens to one feed.
+enum Event {
+    Pushed(Pushed),
+    /// It stands again after it broke off; what was pushed meanwhile is not known.
+    Again,
+    /// It broke off, or could not be opened again.
+    Broken,
+}
+
+type Events = LocalBoxStream<'static, (usize, Event)>;
+
+/// The feeds.
+pub(super) struct Pushes {
+    feeds: Vec<Held>,
+    events: SelectAll<Events>,
+}
+
+struct Held {
+    wanted: Wanted,
+    retry: Retry,
+}
+
+/// One server's share of what a client wants to hear.
+#[derive(Clone)]
+struct Wanted {
+    server: String,
+    era: Era,
+    uris: Vec<String>,
 }
 
 impl Pushes {
-    /// Opens the servers' streams.
-    pub async fn begin<P: Ports>(ports: &P, caller: &Rc<Caller>) -> Self {
-        let mut filter = Filter {
-            tools: true,
-            prompts: true,
-            resources: true,
-            uris: Vec::new(),
+    /// Opens the feeds, and tells which resources are honoured, in the order they were asked for: those of this
+    /// caller's servers, of as many of them as connections allow, and that the server itself agreed to push.
+    pub(super) async fn begin<P: Ports>(
+        ports: &P,
+        caller: &Rc<Caller>,
+        off: &BTreeSet<String>,
+        uris: &[String],
+    ) -> (Self, Vec<String>) {
+        let wanted = wanted(ports, caller, off, uris).await;
+        let opened: Vec<(Wanted, Result<Feed, UpstreamFault>)> = futures::stream::iter(wanted)
+            .map(|wanted| async move {
+                let feed = open(ports, caller, &wanted).await;
+                (wanted, feed)
+            })
+            .buffered(LISTEN_STREAMS_MAX)
+            .collect()
+            .await;
+        let mut pushes = Self {
+            feeds: Vec::new(),
+            events: SelectAll::new(),
         };
-        Self {
-            sources: sources(ports, caller, &mut filter).await,
-        }
-    }
-
-    /// Waits for the next change, at most so long: the notification's method, once the listing is marked as outdated.
-    pub async fn next<P: Ports>(&mut self, ports: &P, wait_ms: u64) -> Option<&'static str> {
-        let alarm = std::pin::pin!(ports.sleep_ms(wait_ms));
-        if self.sources.is_empty() {
-            alarm.await;
-            return None;
-        }
-        match select(self.sources.next(), alarm).await {
-            Either::Left((Some((server, Pushed::Changed(method))), _)) => {
-                ports.outdate(&server).await;
-                Some(method)
+        let mut honoured: BTreeSet<String> = BTreeSet::new();
+        for (mut wanted, feed) in opened {
+            let Ok(feed) = feed else { continue };
+            if feed.honoured.is_empty() {
+                continue;
             }
-            _ => None,
+            honoured.extend(feed.honoured.iter().cloned());
+            wanted.uris.clone_from(&feed.honoured);
+            let mut retry = Retry::default();
+            retry.opened(ports.now_ms());
+            let index = pushes.feeds.len();
+            pushes.feeds.push(Held { wanted, retry });
+            pushes.events.push(events(index, feed));
         }
+        let honoured = uris.iter().filter(|uri| honoured.contains(*uri));
+        let honoured = honoured.cloned().collect();
+        (pushes, honoured)
     }
-}
 
-/// What a server pushed.
-pub(super) enum Pushed {
-    Changed(&'static str),
-    Updated(String),
-    /// Something about a task, as the server said it.
-    Task(Vec<u8>),
-    /// Nothing more comes about this server's tasks.
-    TasksCut,
-}
-
-pub(super) type Sources = SelectAll<LocalBoxStream<'static, (String, Pushed)>>;
-
-/// Opens the servers' own streams: first those whose resources are wanted, then as many others as connections allow.
-/// Resources that nobody may push are taken out of the filter, so that the acknowledgment is true.
-pub(super) async fn sources<P: Ports>(
-    ports: &P,
-    caller: &Rc<Caller>,
-    filter: &mut Filter,
-) -> Sources {
-    let off = caller.toggled_off(ports).await;
-    let is_off = |server: &str| off.contains(server);
-    let mut wanted: Vec<(usize, Vec<String>)> = Vec::new();
-    let mut honoured = Vec::new();
-    for uri in &filter.uris {
-        let found = resolve::by_uri(
-            ports,
-            &caller.portal,
-            &caller.principal.subject,
-            uri,
-            &is_off,
-        )
-        .await;
-        let Ok(target) = found else { continue };
-        if !target.snapshot.facts.modern {
-            continue;
-        }
-        honoured.push(uri.clone());
-        match wanted
-            .iter_mut()
-            .find(|(index, _)| *index == target.server_index)
-        {
-            Some((_, uris)) => uris.push(uri.clone()),
-            None => wanted.push((target.server_index, vec![uri.clone()])),
-        }
+    /// Whether there is nothing to wait for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
     }
-    filter.uris = honoured;
-    if filter.tools || filter.prompts || filter.resources {
-        let offer = offer(ports, caller).await;
-        for (place, snapshot) in &offer.parts {
-            let index = caller
-                .portal
-                .servers
-                .iter()
-                .position(|other| other.server.id == place.server.id);
-            let Some(index) = index.filter(|_| snapshot.facts.modern) else {
+
+    /// The servers with a feed, for the audit.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &str> {
+        self.feeds.iter().map(|held| held.wanted.server.as_str())
+    }
+
+    /// Whether the caller may still read at every server with a feed.
+    pub(super) fn are_allowed(&self, caller: &Caller, off: &BTreeSet<String>) -> bool {
+        self.servers()
+            .all(|server| !off.contains(server) && permit(caller, server).is_some())
+    }
+
+    /// Waits for what comes next. Giving up waiting loses nothing.
+    pub(super) async fn next<P: Ports>(&mut self, ports: &P, caller: &Rc<Caller>) -> Option<Told> {
+        loop {
+            let (index, event) = self.events.next().await?;
+            let Some(held) = self.feeds.get_mut(index) else {
                 continue;
             };
-            if wanted.len() < FAN_OUT_MAX && !wanted.iter().any(|(other, _)| *other == index) {
-                wanted.push((index, Vec::new()));
-            }
-        }
-    }
-    let mut sources = SelectAll::new();
-    for (index, uris) in wanted.into_iter().take(FAN_OUT_MAX) {
-        let Some(place) = caller.portal.servers.get(index) else {
-            continue;
-        };
-        if let Some(source) = source(ports, caller, place, filter, uris).await {
-            sources.push(source);
-        }
-    }
-    sources
-}
-
-async fn source<P: Ports>(
-    ports: &P,
-    caller: &Caller,
-    place: &PortalServer,
-    filter: &Filter,
-    uris: Vec<String>,
-) -> Option<LocalBoxStream<'static, (String, Pushed)>> {
-    let permit = decide(&caller.admission, &caller.portal, place, Ask::Read).ok()?;
-    let own = Filter {
-        uris,
-        ..filter.clone()
-    };
-    let members = format!("\"notifications\":{}", own.to_json());
-    let body = own_request(
-        "portcullis-listen",
-        "subscriptions/listen",
-        &members,
-        Era::Modern,
-    );
-    let mut request = modern_request(
-        &place.server,
-        "subscriptions/listen",
-        None,
-        Vec::new(),
-        body,
-    );
-    request.timeout_ms = LISTEN_MS_MAX;
-    let reply = ports.send(&permit, &place.server, request).await.ok()?;
-    if reply.status != 200 || reply.kind != BodyKind::Events {
-        return None;
-    }
-    let state = (
-        reply.body,
-        EventReader::new(UPSTREAM_EVENT_BYTES_MAX),
-        place.server.id.clone(),
-    );
-    let pushed = futures::stream::unfold(state, |(mut body, mut reader, server)| async move {
-        loop {
-            while let Some(event) = reader.next_event() {
-                if let Some(pushed) = pushed(event.data.as_bytes()) {
-                    return Some(((server.clone(), pushed), (body, reader, server)));
+            let uris = &held.wanted.uris;
+            match event {
+                Event::Pushed(Pushed::Changed) => {
+                    return Some(Told::Changed(held.wanted.server.clone()));
+                }
+                Event::Pushed(Pushed::Updated(updated)) => {
+                    if uris.iter().any(|uri| covers(uri, &updated)) {
+                        return Some(Told::Updated(vec![updated]));
+                    }
+                }
+                Event::Again => {
+                    held.retry.opened(ports.now_ms());
+                    return Some(Told::Updated(uris.clone()));
+                }
+                Event::Broken => {
+                    let Some(pause_ms) = held.retry.pause_ms(ports.now_ms()) else {
+                        return Some(Told::Lost);
+                    };
+                    let again = again(ports, caller, held.wanted.clone(), index, pause_ms);
+                    self.events.push(again);
                 }
             }
-            let chunk = body.chunk().await?.ok()?;
-            reader.push(&chunk).ok()?;
         }
-    });
-    Some(pushed.boxed_local())
+    }
 }
 
-fn pushed(message: &[u8]) -> Option<Pushed> {
-    let glance = Glance::at(message).ok()?;
-    match glance.method_name()? {
-        "notifications/tools/list_changed" => {
-            Some(Pushed::Changed("notifications/tools/list_changed"))
+/// Which server each resource belongs to, as far as this caller may know, with no more servers than connections allow.
+async fn wanted<P: Ports>(
+    ports: &P,
+    caller: &Rc<Caller>,
+    off: &BTreeSet<String>,
+    uris: &[String],
+) -> Vec<Wanted> {
+    let is_off = |server: &str| off.contains(server);
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for uri in uris {
+        let subject = &caller.principal.subject;
+        let found = resolve::by_uri(ports, &caller.portal, subject, uri, &is_off).await;
+        let Ok(target) = found else { continue };
+        let Some(place) = target.server(&caller.portal) else {
+            continue;
+        };
+        let facts = &target.snapshot.facts;
+        let Some(era) = facts.era_for(caller.era) else {
+            continue;
+        };
+        // A modern server's acknowledgment says what it can; a legacy one would have to be asked in vain.
+        if era == Era::Legacy && !facts.subscribe {
+            continue;
         }
-        "notifications/prompts/list_changed" => {
-            Some(Pushed::Changed("notifications/prompts/list_changed"))
+        let server = &place.server.id;
+        let has_room = wanted.len() < LISTEN_STREAMS_MAX;
+        match wanted.iter_mut().find(|wanted| wanted.server == *server) {
+            Some(known) if known.uris.contains(uri) => {}
+            Some(known) => known.uris.push(uri.clone()),
+            None if has_room => wanted.push(Wanted {
+                server: server.clone(),
+                era,
+                uris: vec![uri.clone()],
+            }),
+            None => {}
         }
-        "notifications/resources/list_changed" => {
-            Some(Pushed::Changed("notifications/resources/list_changed"))
-        }
-        "notifications/resources/updated" => {
-            let params: Value = serde_json::from_str(glance.params?.text).ok()?;
-            Some(Pushed::Updated(params.get("uri")?.as_str()?.to_owned()))
-        }
-        _ => None,
     }
+    wanted
+}
+
+/// The caller's permit to read at a server of their portal.
+pub(super) fn permit<'c>(caller: &'c Caller, server: &str) -> Option<(&'c PortalServer, Permit)> {
+    let place = caller.portal.server(server)?;
+    if !place.server.enabled {
+        return None;
+    }
+    let permit = decide(&caller.admission, &caller.portal, place, Ask::Read).ok()?;
+    Some((place, permit))
+}
+
+async fn open<P: Ports>(
+    ports: &P,
+    caller: &Rc<Caller>,
+    wanted: &Wanted,
+) -> Result<Feed, UpstreamFault> {
+    let Some((place, permit)) = permit(caller, &wanted.server) else {
+        return Ok(Feed::refused());
+    };
+    feed::open(
+        ports,
+        permit,
+        place.server.clone(),
+        wanted.era,
+        &wanted.uris,
+    )
+    .await
+}
+
+fn events(index: usize, feed: Feed) -> Events {
+    let pushed = feed
+        .pushed
+        .map(move |pushed| (index, Event::Pushed(pushed)));
+    let broken = futures::stream::once(async move { (index, Event::Broken) });
+    pushed.chain(broken).boxed_local()
+}
+
+/// The feed again after a pause. One that honours less than was acknowledged does not stand.
+fn again<P: Ports>(
+    ports: &P,
+    caller: &Rc<Caller>,
+    wanted: Wanted,
+    index: usize,
+    pause_ms: u64,
+) -> Events {
+    let (ports, caller) = (ports.clone(), caller.clone());
+    let opening = async move {
+        ports.sleep_ms(pause_ms).await;
+        match open(&ports, &caller, &wanted).await {
+            Ok(feed) if feed.honoured == wanted.uris => {
+                let stands = futures::stream::once(async move { (index, Event::Again) });
+                stands.chain(events(index, feed)).boxed_local()
+            }
+            _ => futures::stream::once(async move { (index, Event::Broken) }).boxed_local(),
+        }
+    };
+    futures::stream::once(opening).flatten().boxed_local()
 }

@@ -7,20 +7,19 @@ use std::rc::Rc;
 
 use futures::StreamExt as _;
 use futures::future::{Either, join_all, select};
-use futures::stream::LocalBoxStream;
+use futures::stream::{LocalBoxStream, SelectAll};
 use serde_json::{Value, json};
 
 use super::caller::{Caller, Deed, Ending};
 use super::inspect::Toward;
 use super::ports::{BodyKind, ClientFacts, Ports, UpstreamBody};
-use super::pushes::Pushed;
 use super::tasks::{self, Handle, quoted};
 use crate::audit::{Kind, Status};
 use crate::config::{Inspect, PortalServer};
 use crate::error::{Internal, PortalError, Rejection};
 use crate::limits::{
-    CLIENT_EVENT_BYTES_MAX, FAN_OUT_MAX, LISTEN_MS_MAX, REPLY_DEPTH_MAX, SUBSCRIPTIONS_MAX,
-    TASK_LISTEN_MS_MAX, UPSTREAM_EVENT_BYTES_MAX,
+    CLIENT_EVENT_BYTES_MAX, LISTEN_MS_MAX, REPLY_DEPTH_MAX, SUBSCRIBE_MS_MAX, SUBSCRIPTIONS_MAX,
+    UPSTREAM_EVENT_BYTES_MAX,
 };
 use crate::mcp::event_stream::EventReader;
 use crate::mcp::json::{Kind as JsonKind, Malformed, Raw, Reader, splice};
@@ -34,13 +33,21 @@ const LISTEN_ID: &str = "portcullis-listen-tasks";
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 const TOLD: &str = "notifications/tasks";
 
-/// What is pushed by one server.
-pub(super) type Source = LocalBoxStream<'static, (String, Pushed)>;
+/// What a server's stream says.
+pub(super) enum TaskEvent {
+    /// A message of the server, as it came.
+    Told(String, Vec<u8>),
+    /// Nothing more comes from the server.
+    Cut(String),
+}
 
-/// The tasks a client hears of.
+type Source = LocalBoxStream<'static, TaskEvent>;
+
+/// The tasks a client hears of, and the streams that tell.
 #[derive(Default)]
 pub(super) struct TaskPushes {
     watched: Vec<Watched>,
+    events: SelectAll<Source>,
 }
 
 /// One of them.
@@ -85,12 +92,13 @@ struct Listening<'c> {
 
 impl TaskPushes {
     /// Opens the servers' streams. What is not this caller's is recorded and left out; so is what a server does not say
-    /// it will tell, so that the acknowledgment is true.
+    /// it will tell, so that the acknowledgment is true, and what is at more servers than connections allow.
     pub(super) async fn begin<P: Ports>(
         ports: &P,
         caller: &Rc<Caller>,
         wanted: Vec<String>,
-    ) -> (Self, Vec<Source>) {
+        servers_max: usize,
+    ) -> Self {
         let mut listening: Vec<Listening<'_>> = Vec::new();
         // What is refused is looked for once: a tool that is gone is asked for at its server.
         let mut refused: Vec<(String, String)> = Vec::new();
@@ -120,7 +128,7 @@ impl TaskPushes {
                 at.handles.push(handle);
             } else if let (Some(place), true) = (
                 caller.portal.server(&handle.server),
-                listening.len() < FAN_OUT_MAX,
+                listening.len() < servers_max,
             ) {
                 listening.push(Listening {
                     place,
@@ -131,7 +139,6 @@ impl TaskPushes {
         }
         let opening = listening.into_iter().map(|at| open(ports, at));
         let mut pushes = Self::default();
-        let mut sources = Vec::new();
         for (handles, source) in join_all(opening).await.into_iter().flatten() {
             pushes
                 .watched
@@ -139,13 +146,23 @@ impl TaskPushes {
                     handle,
                     is_over: false,
                 }));
-            sources.push(source);
+            pushes.events.push(source);
         }
-        (pushes, sources)
+        pushes
     }
 
-    /// Adds what is honoured to an acknowledgment's filter.
-    pub(super) fn acknowledge(&self, filter: &mut Value) {
+    /// Whether there is nothing to wait for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Waits for what comes next. Giving up waiting loses nothing.
+    pub(super) async fn next(&mut self) -> Option<TaskEvent> {
+        self.events.next().await
+    }
+
+    /// An acknowledgment's filter with what is honoured of tasks.
+    pub(super) fn acknowledged(&self, mut filter: Value) -> Value {
         let ids: Vec<&str> = self
             .watched
             .iter()
@@ -154,6 +171,7 @@ impl TaskPushes {
         if let (false, Some(filter)) = (ids.is_empty(), filter.as_object_mut()) {
             filter.insert("taskIds".into(), json!(ids));
         }
+        filter
     }
 
     /// Whether a task of a server goes on, of which nothing would be heard without its stream.
@@ -254,7 +272,7 @@ async fn judge<P: Ports>(
 /// Opens a server's stream and waits a short while for its word on which tasks it will tell of.
 async fn open<P: Ports>(ports: &P, listening: Listening<'_>) -> Option<(Vec<Handle>, Source)> {
     let work = std::pin::pin!(acknowledged(ports, listening));
-    let alarm = std::pin::pin!(ports.sleep_ms(TASK_LISTEN_MS_MAX));
+    let alarm = std::pin::pin!(ports.sleep_ms(SUBSCRIBE_MS_MAX));
     match select(work, alarm).await {
         Either::Left((opened, _)) => opened,
         Either::Right(_) => None,
@@ -304,8 +322,8 @@ async fn acknowledged<P: Ports>(
         async move {
             let mut stream = stream?;
             Some(match stream.message().await {
-                Some(message) => ((server, Pushed::Task(message)), Some(stream)),
-                None => ((server, Pushed::TasksCut), None),
+                Some(message) => (TaskEvent::Told(server, message), Some(stream)),
+                None => (TaskEvent::Cut(server), None),
             })
         }
     });

@@ -100,19 +100,21 @@ fn every_pairing_of_eras_calls_in_the_servers_era() {
     }
 }
 
-/// A method that an era does not have never goes to a server of that era.
+/// A subscription's updates need a stream of the client's own to arrive on, whatever era the server speaks.
 #[test]
-fn a_subscription_does_not_cross_to_a_modern_server() {
-    let scene = Scene::new(Speaks::Modern, Speaks::Modern).synced();
-    for method in ["resources/subscribe", "resources/unsubscribe"] {
-        let got = scene.ask("alice", Era::Legacy, method, json!({"uri":"jira://a"}));
-        assert_eq!(got.code(), -32000, "{method}");
-        assert_eq!(scene.world.upstreams.of(method).len(), 0, "{method}");
-        assert_eq!(
-            scene.rows(),
-            ["refusal refused subscription_across_eras"],
-            "{method}"
-        );
-        scene.world.ledger.clear();
+fn a_client_without_a_session_cannot_subscribe() {
+    for server in [Speaks::Modern, Speaks::Legacy] {
+        let scene = Scene::new(server, Speaks::Modern).synced();
+        for method in ["resources/subscribe", "resources/unsubscribe"] {
+            let got = scene.ask("alice", Era::Legacy, method, json!({"uri":"jira://a"}));
+            assert_eq!(got.code(), -32000, "{method}");
+            assert_eq!(scene.world.upstreams.of(method).len(), 0, "{method}");
+            assert_eq!(
+                scene.rows(),
+                ["refusal refused subscription_needs_session"],
+                "{method}"
+            );
+            scene.world.ledger.clear();
+        }
     }
 }

@@ -40,6 +40,8 @@ pub struct Mcp {
     pub tasks: Cell<bool>,
     /// Without session ids, as stateless servers are.
     pub stateless: Cell<bool>,
+    /// It declares that its resources can be subscribed to.
+    pub subscribes: Cell<bool>,
     opened: Cell<u32>,
     known: RefCell<BTreeSet<String>>,
 }
@@ -63,6 +65,7 @@ impl Mcp {
             down: Cell::default(),
             tasks: Cell::default(),
             stateless: Cell::default(),
+            subscribes: Cell::new(true),
             opened: Cell::default(),
             known: RefCell::default(),
         })
@@ -149,7 +152,7 @@ impl Mcp {
             (Verb::Delete, _) => Canned::status(204),
             (_, "notifications/initialized") => Canned::status(202),
             (_, "server/discover") => {
-                let mut capabilities = json!({"tools":{},"prompts":{},"resources":{"subscribe":true},"completions":{}});
+                let mut capabilities = json!({"tools":{},"prompts":{},"resources":{"subscribe":self.subscribes.get()},"completions":{}});
                 if self.tasks.get() {
                     capabilities["extensions"] = json!({"io.modelcontextprotocol/tasks":{}});
                 }
@@ -190,7 +193,7 @@ impl Mcp {
     fn initialize(&self, body: &Value) -> Canned {
         let mut canned = Canned::json(json!({"jsonrpc":"2.0","id":body["id"],"result":{
             "protocolVersion":"2025-11-25",
-            "capabilities":{"tools":{},"prompts":{},"resources":{"subscribe":true},"completions":{},"logging":{}},
+            "capabilities":{"tools":{},"prompts":{},"resources":{"subscribe":self.subscribes.get()},"completions":{},"logging":{}},
             "serverInfo":{"name":"fake","version":"1"},
         }}));
         if !self.stateless.get() {

@@ -11,6 +11,7 @@ use portcullis::identity::{Principal, PrincipalKind};
 use portcullis::mcp::{Era, Message, Revision, header_value};
 use portcullis::policy::admit;
 use portcullis::portal::caller::Active;
+use portcullis::portal::ports::Catalogs as _;
 use portcullis::portal::{Caller, Outgoing, Reply, ReplyBody, handle};
 use serde_json::{Map, Value, json};
 
@@ -175,6 +176,11 @@ impl Scene {
         }
     }
 
+    /// A server's listing is known to be old.
+    pub fn outdate(&self, server: &str) {
+        self.world.timers.run(self.world.outdate(server));
+    }
+
     pub fn rows(&self) -> Vec<String> {
         self.world.ledger.lines()
     }
@@ -287,6 +293,32 @@ impl Got {
         };
         loop {
             match self.world.timers.run_until(events.next(), until_ms)? {
+                Some(Outgoing::Message(bytes)) => {
+                    return Some(Some(serde_json::from_slice(&bytes).expect("JSON")));
+                }
+                Some(Outgoing::KeepAlive) => {}
+                None => return Some(None),
+            }
+        }
+    }
+
+    /// The stream itself.
+    #[track_caller]
+    pub fn events(&mut self) -> &mut LocalBoxStream<'static, Outgoing> {
+        match &mut self.body {
+            Body::Events(events) => events,
+            _ => panic!("no stream"),
+        }
+    }
+
+    /// The next message of a stream, or nothing where none comes until a moment, while all else goes on.
+    #[track_caller]
+    pub fn next_beside(&mut self, until_ms: u64) -> Option<Option<Value>> {
+        let Body::Events(events) = &mut self.body else {
+            panic!("no stream")
+        };
+        loop {
+            match self.world.alongside(events.next(), until_ms)? {
                 Some(Outgoing::Message(bytes)) => {
                     return Some(Some(serde_json::from_slice(&bytes).expect("JSON")));
                 }

@@ -167,8 +167,6 @@ fn requests(era: Era) -> Vec<Line> {
                 "subscriptions/listen",
                 json!({"notifications":{"toolsListChanged":true}}),
             )
-            .sent("jira", READ, false)
-            .sent("wiki", "portals.main/servers.wiki", false)
             .rows(&["outcome ok -"])
         } else {
             line("subscriptions/listen", json!({"notifications":{}})).absent(era)

@@ -2,10 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::task::Poll;
 
-use futures::future::{LocalBoxFuture, join_all};
+use futures::StreamExt as _;
+use futures::future::{LocalBoxFuture, join_all, poll_fn};
+use futures::stream::FuturesUnordered;
 use portcullis::audit::Event;
 use portcullis::catalog::{Snapshot, SnapshotKey};
 use portcullis::error::{PortalError, UpstreamFault};
@@ -20,6 +24,7 @@ use portcullis::portal::ports::{
 use portcullis::seal::Sealer;
 
 use super::ledger::{Break, Ledger, status_word, word};
+use super::subscribed::Subscribed;
 use super::time::Timers;
 use super::upstreams::FakeUpstreams;
 
@@ -50,6 +55,7 @@ pub struct State {
     pub store_away: Cell<bool>,
     pub off: RefCell<HashMap<String, BTreeSet<String>>>,
     pub toggles_broken: Cell<bool>,
+    pub subscribed: Subscribed,
     tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     random: Cell<u64>,
     sealer: Sealer,
@@ -96,6 +102,7 @@ impl World {
             store_away: Cell::default(),
             off: RefCell::default(),
             toggles_broken: Cell::default(),
+            subscribed: Subscribed::default(),
             tasks: RefCell::default(),
             random: Cell::new(1),
             sealer,
@@ -130,6 +137,35 @@ impl World {
             }
             self.timers.run(join_all(tasks));
         }
+    }
+
+    /// Runs what goes on after the reply beside a future, to that future's end or to a moment. What has not ended by then
+    /// goes on the next time.
+    pub fn alongside<F: Future>(&self, future: F, until_ms: u64) -> Option<F::Output> {
+        let mut pool = FuturesUnordered::new();
+        let mut future = Box::pin(future);
+        let both = poll_fn(|context| {
+            loop {
+                if let Poll::Ready(output) = future.as_mut().poll(context) {
+                    return Poll::Ready(output);
+                }
+                pool.extend(std::mem::take(&mut *self.tasks.borrow_mut()));
+                match pool.poll_next_unpin(context) {
+                    Poll::Ready(Some(())) => {}
+                    _ if self.tasks.borrow().is_empty() => return Poll::Pending,
+                    _ => {}
+                }
+            }
+        });
+        let output = self.timers.run_until(both, until_ms);
+        self.tasks.borrow_mut().extend(pool);
+        output
+    }
+
+    /// Lets everything that goes on go on for a while.
+    pub fn play(&self, ms: u64) {
+        let until_ms = self.timers.now_ms() + ms;
+        self.alongside(self.timers.sleep(ms), until_ms);
     }
 
     /// Forgets what was sent and recorded so far.

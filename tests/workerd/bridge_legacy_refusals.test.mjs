@@ -12,7 +12,7 @@ import { openWorld } from "./fixtures/world.mjs";
 
 const LIMIT = { timeout: 30_000 };
 /** How long a person may take in these tests: longer than anything here that is answered. */
-const INPUT_WAIT_MS = 4_000;
+const INPUT_WAIT_MS = 3_000;
 const SOON_MS = 3_000;
 /** A second round would have come by then. */
 const REST_MS = 400;

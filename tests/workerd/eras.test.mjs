@@ -9,7 +9,6 @@ import { openWorld } from "./fixtures/world.mjs";
 
 const LIMIT = { timeout: 60_000 };
 const MODERN_META = "io.modelcontextprotocol/protocolVersion";
-const NEEDS_INPUT = /^This call needs your input, which this server and your client exchange in different/;
 const TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const upstreams = {};
 let world;
@@ -284,33 +283,43 @@ describe("a server that asks in the middle of a call", () => {
     assert.equal(textOf(done.result), "got decline");
   });
 
-  test("legacy on modern: a named error, and no waiting", LIMIT, async () => {
+  test("legacy on modern: the question reaches the client, its answer the server", LIMIT, async () => {
     const asking = await openSession(world.url(), token, { capabilities: { elicitation: {} } });
-    const { answer } = await asking.ask("tools/call", params("new"), { ms: 5_000 });
-    assert.match(answer.error?.message ?? JSON.stringify(answer), NEEDS_INPUT);
-    assert.equal(answer.error.code, -32000);
+    const response = await asking.send("tools/call", params("new"), { id: 5 });
+    const { eventsOf } = await import("./fixtures/rpc.mjs");
+    const events = eventsOf(response);
+    const question = await events.message(({ method }) => method === "elicitation/create");
+    assert.equal(question.params.message, "Sure?");
+    assert.equal((await asking.answer(question.id, { action: "decline" })).status, 202);
+    const done = await events.message(({ id }) => id === 5);
+    assert.match(textOf(done.result), /decline/);
   });
 
-  test("modern on legacy: an answer that says so, and no waiting", LIMIT, async () => {
-    const { answer } = await modern("tools/call", params("old"), {
-      capabilities: { elicitation: {} },
-      ms: 5_000,
-    });
-    assert.match(answer.error?.message ?? JSON.stringify(answer), NEEDS_INPUT);
-    assert.equal(answer.error.code, -32000);
-    const { message } = upstreams.old.last("tools/call");
+  test("modern on legacy: the question is a result, the retry ends the same call", LIMIT, async () => {
+    const capabilities = { elicitation: {} };
+    const asked = (await modern("tools/call", params("old"), { capabilities })).answer.result;
+    assert.equal(asked.resultType, "input_required");
+    const [[key, question]] = Object.entries(asked.inputRequests);
+    assert.equal(question.params.message, "Sure?");
+    const calls = () =>
+      upstreams.old.received.filter(({ message: each }) => each?.method === "tools/call").length;
+    const before = calls();
+    const retry = {
+      ...params("old"),
+      requestState: asked.requestState,
+      inputResponses: { [key]: { action: "decline" } },
+    };
+    const done = (await modern("tools/call", retry, { capabilities })).answer;
+    assert.equal(textOf(done.result), "got decline");
+    assert.equal(calls(), before);
+  });
+
+  test("modern on legacy, a client that cannot be asked: the server is told so", LIMIT, async () => {
+    await modern("tools/call", params("old"), { ms: 5_000 }).catch(() => {});
     const heard = (fits) => upstreams.old.received.some(({ message: each }) => fits(each));
-    await eventually(
-      () =>
-        heard(
-          ({ method, params: told }) => method === "notifications/cancelled" && told.requestId === message.id,
-        ),
-      { what: "the server hears that the call is over" },
-    );
-    assert.ok(
-      heard(({ id, error }) => id === 77 && error?.code === -32601),
-      "its question is declined, not left open",
-    );
+    await eventually(() => heard(({ id, error }) => id === 77 && error?.code === -32601), {
+      what: "its question is declined, not left open",
+    });
   });
 });
 
