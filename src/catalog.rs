@@ -2,6 +2,7 @@
 
 pub mod listing;
 pub mod param_headers;
+mod probe;
 pub mod resolve;
 pub mod snapshot;
 pub mod sync;

@@ -18,6 +18,7 @@ mod find;
 pub mod finish;
 pub mod handle;
 pub mod inspect;
+mod line;
 pub mod list;
 pub mod listen;
 pub mod ports;

@@ -68,6 +68,9 @@ pub struct Facts {
     pub title: Option<String>,
     /// Its listings differ between principals.
     pub private: bool,
+    /// It speaks HTTP+SSE, the transport of 2024-11-05. Not written where it does not, as in snapshots of before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub events: bool,
 }
 
 impl Facts {

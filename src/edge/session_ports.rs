@@ -51,6 +51,8 @@ pub(super) struct SessionMemory {
     pub streams: Streams,
     opened: RefCell<Option<Opened>>,
     upstreams: RefCell<HashMap<String, UpstreamSession>>,
+    /// Sessions of calls that have a connection of their own, by its name.
+    connections: RefCell<HashMap<String, UpstreamSession>>,
     pumps: RefCell<HashMap<String, AbortHandle>>,
     in_flight: RefCell<HashMap<String, String>>,
     /// The caller of the latest request, for what happens between requests.
@@ -74,6 +76,7 @@ impl SessionMemory {
             streams: Streams::default(),
             opened: RefCell::new(opened),
             upstreams: RefCell::new(upstreams),
+            connections: RefCell::default(),
             pumps: RefCell::default(),
             in_flight: RefCell::default(),
             caller: RefCell::default(),
@@ -173,6 +176,21 @@ impl SessionMemory {
             let _ = Abortable::new(pump, registration).await;
         }));
         Some(is_listening)
+    }
+
+    pub(super) fn note_connection(&self, place: &str, session: Option<UpstreamSession>) {
+        let mut connections = self.connections.borrow_mut();
+        if let Some(session) = session {
+            connections.insert(place.to_owned(), session);
+        } else {
+            connections.remove(place);
+            // What waited on it waits for nobody any more.
+            self.rows.remove_upstream(place);
+        }
+    }
+
+    pub(super) fn connection(&self, place: &str) -> Option<UpstreamSession> {
+        self.connections.borrow().get(place).cloned()
     }
 
     pub(super) fn park(&self, server: &str, upstream_id: &str) -> Option<String> {

@@ -103,6 +103,7 @@ impl SessionRows {
                     UpstreamSession {
                         id: row.session_id,
                         revision,
+                        endpoint: None,
                     },
                 ))
             })

@@ -281,6 +281,10 @@ async fn answer<P: Ports>(
     let fault = |fault: UpstreamFault| unrecorded(failure(&finisher.server, fault));
     let (status, whole) = match replied {
         Replied::Read(status, whole) => (status, whole),
+        Replied::Opened(opened) => {
+            let messages = finisher.call_on_line(*opened);
+            return stream::answer(finisher, messages).await;
+        }
         Replied::Unread(reply) => {
             let meant = status_fault(reply.status, reply.retry_after_s);
             match (reply.kind, meant) {

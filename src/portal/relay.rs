@@ -21,8 +21,8 @@ use crate::upstream::{legacy_cancel, legacy_request};
 
 /// A stream on its way from a server to the client.
 pub(super) struct Relay<P: Ports> {
-    finisher: Finisher<P>,
-    messages: Messages,
+    pub(super) finisher: Finisher<P>,
+    pub(super) messages: Messages,
     ready: VecDeque<Outgoing>,
     is_finished: bool,
     bytes: usize,
@@ -130,11 +130,9 @@ impl<P: Ports> Relay<P> {
                 return;
             }
             Some("notifications/cancelled") => {
-                if let Some(message) = super::session::cancelled_for_client(
-                    &finisher.ports,
-                    &finisher.server.id,
-                    &data,
-                ) {
+                if let Some(message) =
+                    super::session::cancelled_for_client(&finisher.ports, finisher.place(), &data)
+                {
                     self.ready.push_back(Outgoing::Message(message));
                 }
                 return;
@@ -160,7 +158,7 @@ impl<P: Ports> Relay<P> {
         finisher.inspect(data);
         let asked = match finisher.caller.era {
             Era::Legacy => {
-                super::session::ask_client(&finisher.ports, &finisher.server.id, data, id).await
+                super::session::ask_client(&finisher.ports, finisher.place(), data, id).await
             }
             Era::Modern => None,
         };
@@ -191,7 +189,8 @@ impl<P: Ports> Relay<P> {
     }
 
     /// Tells a legacy server that nobody waits for its answer any more.
-    fn tell_cancelled(&self) {
+    fn tell_cancelled(&mut self) {
+        let connection = self.own_connection();
         let finisher = &self.finisher;
         let request = legacy_cancel(
             &finisher.server,
@@ -205,6 +204,7 @@ impl<P: Ports> Relay<P> {
         );
         finisher.ports.spawn(Box::pin(async move {
             let _ = ports.send(&permit, &server, request).await;
+            drop(connection);
         }));
     }
 

@@ -1,6 +1,7 @@
 //! Step 8: one request to a server, in the session it needs.
 
 use super::caller::Caller;
+use super::line;
 use super::ports::{BodyKind, Ports, UpstreamBody, UpstreamReply, UpstreamSession, Whole};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::Target;
@@ -9,6 +10,7 @@ use crate::error::UpstreamFault;
 use crate::limits::REPLY_BODY_BYTES_MAX;
 use crate::mcp::{Era, Method, Request};
 use crate::policy::Permit;
+use crate::upstream::line::Opened;
 use crate::upstream::{
     legacy_cancel, legacy_request, may_answer, modern_request, says_session_is_over, session,
     status_fault,
@@ -33,6 +35,8 @@ pub(super) struct Sending<'a> {
 pub(super) enum Replied<B: UpstreamBody> {
     Unread(UpstreamReply<B>),
     Read(u16, Whole<B::Original>),
+    /// A connection on which the call is still to be made.
+    Opened(Box<Opened>),
 }
 
 /// (8) Sends; a lost legacy session is renewed once, since a server that does not know the session did nothing.
@@ -65,6 +69,10 @@ pub(super) async fn send<P: Ports>(
             Replied::Unread(ports.send(permit, server, outbound).await?),
             None,
         ));
+    }
+    if line::is_on_line(server, &target.snapshot.facts) {
+        let (opened, session) = line::open(ports, permit, server, method, body).await?;
+        return Ok((Replied::Opened(Box::new(opened)), Some(session)));
     }
     let subject = &caller.principal.subject;
     let mut renewed = false;

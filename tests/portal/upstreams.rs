@@ -20,6 +20,8 @@ use super::world::World;
 pub struct Sent {
     pub server: String,
     pub verb: Verb,
+    /// Where to, where that is not the server's own address.
+    pub to: Option<String>,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     /// The rule of its permit.
@@ -284,6 +286,7 @@ impl Upstreams for World {
         let sent = Sent {
             server: server.id.clone(),
             verb: request.verb,
+            to: request.to.map(|to| to.as_str().to_owned()),
             headers: request
                 .headers
                 .iter()
