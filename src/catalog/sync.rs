@@ -282,7 +282,7 @@ struct Discovered {
     meta: serde_json::Value,
 }
 
-/// Asks the modern question. The server is not modern where it gives but a modern one
+/// Asks the modern question. Any answer but a modern one says that the server is not modern
 /// (MCP 2026-07-28, basic/transports, "Backward Compatibility").
 async fn discover<P: Ports>(
     ports: &P,

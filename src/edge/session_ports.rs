@@ -67,6 +67,7 @@ impl SessionMemory {
             .flatten()
             .and_then(|text| serde_json::from_str::<Opened>(&text).ok());
         let upstreams = if exists {
+            rows.remove_connections();
             rows.upstreams().into_iter().collect()
         } else {
             HashMap::new()

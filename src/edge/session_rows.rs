@@ -121,6 +121,14 @@ impl SessionRows {
         );
     }
 
+    /// Removes what waited on connections of calls: they ended with the object that had them open.
+    pub(super) fn remove_connections(&self) {
+        self.run(
+            "DELETE FROM parked WHERE instr(server, '#') > 0",
+            Vec::new(),
+        );
+    }
+
     pub(super) fn remove_upstream(&self, server: &str) {
         self.run(
             "DELETE FROM upstreams WHERE server = ?1",

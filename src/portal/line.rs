@@ -43,7 +43,8 @@ pub(super) async fn open<P: Ports>(
     }
     let client = ports.client().unwrap_or_else(ClientFacts::portal);
     let opened = line::open(ports, permit, server, &client).await;
-    if opened.as_ref().is_err_and(is_settled) {
+    let was_found = server.transport == Transport::Auto;
+    if was_found && opened.as_ref().is_err_and(is_settled) {
         ports.outdate(&server.id).await;
     }
     let (mut line, _) = opened?;

@@ -2,7 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use futures::future::{Either, select};
 
 use portcullis::config::Server;
 use portcullis::error::UpstreamFault;
@@ -63,6 +68,49 @@ pub enum Piece {
     Fault(UpstreamFault),
     /// Nothing ever comes; the time-out ends it.
     Hang,
+    /// Whatever is pushed into it, as it comes, to its end.
+    Feed(Feed),
+}
+
+/// A body that is still being written.
+#[derive(Debug, Clone, Default)]
+pub struct Feed(Rc<RefCell<Written>>);
+
+#[derive(Debug, Default)]
+struct Written {
+    pieces: VecDeque<Piece>,
+    is_closed: bool,
+    waker: Option<Waker>,
+}
+
+impl Feed {
+    pub fn push(&self, piece: Piece) {
+        let mut written = self.0.borrow_mut();
+        written.pieces.push_back(piece);
+        if let Some(waker) = written.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn close(&self) {
+        let mut written = self.0.borrow_mut();
+        written.is_closed = true;
+        if let Some(waker) = written.waker.take() {
+            waker.wake();
+        }
+    }
+
+    async fn next(&self) -> Option<Piece> {
+        poll_fn(|context| {
+            let mut written = self.0.borrow_mut();
+            if written.pieces.is_empty() && !written.is_closed {
+                written.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(written.pieces.pop_front())
+        })
+        .await
+    }
 }
 
 /// A reply to come.
@@ -262,6 +310,21 @@ impl UpstreamBody for FakeBody {
                 Piece::Fault(fault) => {
                     self.timers.sleep(waits_ms).await;
                     return Some(Err(fault));
+                }
+                Piece::Feed(feed) => {
+                    let next = {
+                        let late = pin!(self.timers.sleep(self.timeout_ms));
+                        match select(pin!(feed.next()), late).await {
+                            Either::Left((next, _)) => next,
+                            Either::Right(_) => {
+                                Some(Piece::Fault(UpstreamFault::TimedOut(self.timeout_ms)))
+                            }
+                        }
+                    };
+                    if let Some(piece) = next {
+                        self.pieces.push_front(Piece::Feed(feed));
+                        self.pieces.push_front(piece);
+                    }
                 }
                 Piece::Hang => {
                     self.pieces.push_front(Piece::Hang);
