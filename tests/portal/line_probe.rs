@@ -225,6 +225,9 @@ fn what_holds_no_more_is_found_out_anew() {
             scene.world.settle();
             assert_eq!(methods(&scene)[0], "GET");
             assert_eq!(names(&scene, "alice"), ["jira_new"], "{speaks:?}");
+            // Nothing of what it was is held against it.
+            let got = scene.call(Era::Legacy, "jira_new");
+            assert_eq!(got.result()["content"][0]["text"], "done", "{speaks:?}");
             assert!(!is_known_as_line(&scene));
         }
     }
