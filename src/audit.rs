@@ -41,6 +41,8 @@ pub enum Status {
     UpstreamFailed,
     /// The caller went away before the answer.
     Cancelled,
+    /// The portal lost the call while it was under way; what became of it is the server's to say.
+    Interrupted,
     /// The portal refused; `reason` says why.
     Refused,
 }

@@ -70,8 +70,12 @@ pub enum Rejection {
     UnknownSession,
     /// A sealed value was forged, expired, or belongs to somebody or something else.
     BadSeal,
-    /// The call needs the caller's input, which cannot cross from this server's era to the client's yet.
-    InputAcrossEras,
+    /// A `requestState` that was used already: each is good for one round.
+    InputTaken,
+    /// The time to answer a question is over.
+    InputExpired,
+    /// The client answered a question with an error, or did not follow the links it was to follow.
+    InputRefused,
     /// Subscriptions to this server's resources cannot cross eras yet.
     SubscriptionAcrossEras,
     /// An answer to a request that no server is waiting for.
@@ -137,6 +141,8 @@ pub enum Internal {
     AuditAway,
     /// A write was made, and the ledger did not take its outcome.
     OutcomeUnrecorded,
+    /// What held a call under way ended, and nobody can go on with it.
+    Interrupted,
     /// A session's state could not be read or written.
     SessionState,
     /// The platform refused something that never fails.
@@ -222,6 +228,7 @@ impl PortalError {
             Self::Upstream(failure) => failure.fault.label(),
             Self::Internal(Internal::AuditAway) => "audit_away",
             Self::Internal(Internal::OutcomeUnrecorded) => "outcome_unrecorded",
+            Self::Internal(Internal::Interrupted) => "call_interrupted",
             Self::Internal(Internal::SessionState) => "session_state",
             Self::Internal(Internal::Platform) => "platform",
         }
@@ -253,7 +260,9 @@ impl Rejection {
             Self::NotAdmitted => "not_admitted",
             Self::UnknownSession => "unknown_session",
             Self::BadSeal => "bad_seal",
-            Self::InputAcrossEras => "input_across_eras",
+            Self::InputTaken => "input_taken",
+            Self::InputExpired => "input_expired",
+            Self::InputRefused => "input_refused",
             Self::SubscriptionAcrossEras => "subscription_across_eras",
             Self::NobodyWaits => "nobody_waits",
             Self::MissingCapability(_) => "missing_capability",

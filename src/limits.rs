@@ -113,6 +113,24 @@ pub const SESSION_EVENTS_MAX: usize = 1_000;
 /// Server-to-client requests that may wait for an answer in one session.
 pub const SESSION_PENDING_MAX: usize = 100;
 
+/// Time a person has to answer a server's question: as long as a stream to the server may be held open for it.
+pub const INPUT_WAIT_MS: u64 = 600_000;
+
+/// Calls that one object holds for a client that may be asked: each has a stream to its server.
+pub const HELD_CALLS_MAX: usize = 1_000;
+
+/// Messages of a server that are kept for a held call while its client is away; then the server is read no further.
+pub const HELD_MESSAGES_MAX: usize = 8;
+
+/// Questions of one round of a call.
+pub const QUESTIONS_MAX: usize = 32;
+
+/// Rounds of questions in one call.
+pub const ROUNDS_MAX: u32 = 32;
+
+/// Time within which questions of a server become one round: servers that ask several things send them one by one.
+pub const QUESTIONS_GATHER_MS: u64 = 30;
+
 /// Resource subscriptions of one session or listening stream.
 pub const SUBSCRIPTIONS_MAX: usize = 100;
 

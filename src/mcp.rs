@@ -4,6 +4,7 @@ pub mod event_stream;
 pub mod header_value;
 pub mod headers;
 pub mod json;
+pub mod log_level;
 pub mod message;
 pub mod method;
 pub mod reply;

@@ -215,5 +215,16 @@ pub fn permit_sync(server: &str) -> Permit {
     }
 }
 
+/// The portal's own permit to take back what it began at a server: a call that waits for somebody who does not come back,
+/// or may not any more.
+#[must_use]
+pub fn permit_take_back(server: &str) -> Permit {
+    Permit {
+        server: server.to_owned(),
+        rule: "take_back".to_owned(),
+        is_write: false,
+    }
+}
+
 #[cfg(test)]
 mod tests;

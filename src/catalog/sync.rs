@@ -17,7 +17,7 @@ use crate::limits::{
 };
 use crate::mcp::{Era, Revision};
 use crate::policy::{Permit, permit_sync};
-use crate::portal::ports::{ClientFacts, Ports, UpstreamSession};
+use crate::portal::ports::{Ports, UpstreamSession};
 use crate::upstream::body::own_request;
 use crate::upstream::rpc::{self, Answer, Answered, Question};
 use crate::upstream::session::{self, Initialized};
@@ -248,7 +248,7 @@ pub async fn ask_legacy<P: Ports>(
     let permit = permit_sync(&server.id);
     let mut asked = (**snapshot).clone();
     asked.facts.legacy_asked = true;
-    match session::open(ports, &permit, server, &ClientFacts::portal()).await {
+    match session::probe(ports, &permit, server).await {
         Ok((opened, _)) => {
             asked.facts.legacy = Some(opened.revision.as_str().to_owned());
             end_soon(ports, server, opened);

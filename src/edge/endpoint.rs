@@ -479,33 +479,15 @@ async fn hand_over(
         received_ms: arrival.received_ms,
         last_event_id: arrival.head.last_event_id.clone(),
     };
-    let hand_over = serde_json::to_string(&hand_over).map_err(|_| Internal::Platform)?;
     let call = web::ObjectCall {
         binding: "SESSIONS",
         name: &session_id,
         method: &arrival.head.method,
-        header: Some((HAND_OVER, &ascii(&hand_over))),
+        header: Some((HAND_OVER, &hand_over.to_header())),
         body: body.unwrap_or_default(),
     };
     let response = web::object_call(&arrival.ports.env, &call).await;
     response.ok_or_else(|| Internal::SessionState.into())
-}
-
-/// JSON with everything beyond ASCII escaped: header values are bytes.
-fn ascii(json: &str) -> String {
-    use std::fmt::Write as _;
-    json.chars()
-        .fold(String::with_capacity(json.len()), |mut out, char| {
-            if char.is_ascii() {
-                out.push(char);
-            } else {
-                let mut units = [0_u16; 2];
-                for unit in char.encode_utf16(&mut units) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-            out
-        })
 }
 
 /// Protected-resource metadata of a portal (RFC 9728).

@@ -32,7 +32,7 @@ let instance;
 
 /** Called by each instance as it starts. */
 export function attach(settle, fail, run) {
-  instance = { settle, fail, run, turns: new Map() };
+  instance = { settle, fail, run, turns: new Map(), exchanges: new Map() };
 }
 
 /** Has wasm go on with what was woken. */
@@ -127,7 +127,14 @@ export async function exchange(slot, env, head, body, timeoutMs, bytesMax, clien
   if (init.method === "POST") {
     init.body = body.slice();
   }
+  const { exchanges } = instance;
   let isOver = false;
+  if (controller) {
+    exchanges.set(slot, () => {
+      isOver = true;
+      controller.abort();
+    });
+  }
   const timer = setTimeout(() => {
     isOver = true;
     controller?.abort();
@@ -150,11 +157,12 @@ export async function exchange(slot, env, head, body, timeoutMs, bytesMax, clien
   } catch {
     word = "failed";
   }
+  exchanges.delete(slot);
+  clearTimeout(timer);
   if (isOver) {
     response?.body?.cancel().catch(() => {});
     return;
   }
-  clearTimeout(timer);
   if (word) {
     return enter(fail, slot, word);
   }
@@ -162,6 +170,13 @@ export async function exchange(slot, env, head, body, timeoutMs, bytesMax, clien
   const pause = response.status < 400 ? ABSENT : (response.headers.get("retry-after") ?? ABSENT);
   const handle = bytes ? bytes.buffer : new Stream(response.body, controller);
   enter(settle, slot, handle, `${response.status}\n${kind}\n${session}\n${pause}`, bytes);
+}
+
+/** Nobody waits for an exchange any more: it ends. */
+export function abandon(slot) {
+  const end = instance.exchanges.get(slot);
+  instance.exchanges.delete(slot);
+  end?.();
 }
 
 const JSON_TYPE = /^application\/([\w.-]+\+)?json\b/i;
@@ -271,6 +286,47 @@ export function callObject(env, binding, name, method, headerName, headerValue, 
     init.body = body.slice();
   }
   return env[binding].getByName(name).fetch("https://object/", init);
+}
+
+/**
+ * Has an object answer. Its JSON comes as it is; a stream that breaks off ends with `lost`, so that the client hears of it
+ * and does not merely see its connection end.
+ */
+export async function handOver(slot, env, binding, name, headerName, headerValue, body, clientGone, lost) {
+  const { settle, fail } = instance;
+  const init = { method: "POST", headers: { [headerName]: headerValue }, body: body.slice(), signal: clientGone };
+  let answer;
+  try {
+    const response = await env[binding].getByName(name).fetch("https://object/", init);
+    const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") && response.body;
+    answer = isStream ? new Response(mourned(response.body, lost), response) : response;
+  } catch {
+    return enter(fail, slot);
+  }
+  enter(settle, slot, answer, "");
+}
+
+/** A stream that says so when it ends too early. */
+function mourned(stream, lost) {
+  const reader = stream.getReader();
+  return new ReadableStream({
+    type: "bytes",
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (done) {
+          controller.close();
+          controller.byobRequest?.respond(0);
+        } else {
+          controller.enqueue(value);
+        }
+      } catch {
+        controller.enqueue(encoder.encode(`event: message\ndata: ${lost}\n\n`));
+        controller.close();
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
 }
 
 const JSON_OK = {

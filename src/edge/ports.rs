@@ -9,17 +9,22 @@ use futures::future::LocalBoxFuture;
 use worker::{Context, Delay, Env};
 
 use super::session_ports::SessionMemory;
-use super::{audit_queue, grant_object, isolate, store, upstream, web};
+use super::upstream::Passed;
+use super::{audit_queue, grant_object, isolate, session_object, store, upstream, web};
 use crate::audit::Event;
 use crate::catalog::{Snapshot, SnapshotKey};
 use crate::config::Server;
-use crate::error::UpstreamFault;
-use crate::limits::{EPOCH_AGE_MAX_MS, SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS, UPSTREAM_SESSIONS_MAX};
+use crate::error::{PortalError, UpstreamFault};
+use crate::limits::{
+    EPOCH_AGE_MAX_MS, INPUT_WAIT_MS, SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS, UPSTREAM_SESSIONS_MAX,
+};
 use crate::policy::Permit;
+use crate::portal::Caller;
 use crate::portal::caller::Active;
+use crate::portal::kept::Kept;
 use crate::portal::ports::{
-    AuditAway, AuditSink, Background, Catalogs, ClientFacts, Clock, Outbound, Random, Rules, Seals,
-    Sessions, Toggles, UpstreamReply, UpstreamSession, Upstreams,
+    AuditAway, AuditSink, Background, Catalogs, ClientFacts, Clock, Keeping, Outbound, Parked,
+    Random, Rules, Seals, Sessions, Toggles, UpstreamReply, UpstreamSession, Upstreams,
 };
 use crate::seal::Sealer;
 
@@ -282,8 +287,8 @@ impl Sessions for EdgePorts {
         self.session.as_ref()?.connection(place)
     }
 
-    async fn park(&self, server: &str, upstream_id: &str) -> Option<String> {
-        self.session.as_ref()?.park(server, upstream_id)
+    async fn park(&self, server: &str, parked: Parked) -> Option<String> {
+        self.session.as_ref()?.park(server, &parked)
     }
 
     fn parked(&self, server: &str, upstream_id: &str) -> Option<String> {
@@ -293,11 +298,17 @@ impl Sessions for EdgePorts {
     fn is_asking(&self, server: &str) -> bool {
         self.session
             .as_ref()
-            .is_some_and(|session| session.is_asking(server))
+            .is_some_and(|session| session.is_asking(server, self.input_wait_ms()))
     }
 
-    async fn unpark(&self, client_id: &str) -> Option<(String, String)> {
+    async fn unpark(&self, client_id: &str) -> Option<(String, Parked)> {
         self.session.as_ref()?.unpark(client_id)
+    }
+
+    fn forget_parked(&self, call: &str) {
+        if let Some(session) = &self.session {
+            session.rows.forget_parked(call);
+        }
     }
 
     fn note_in_flight(&self, request_id: &str, server: Option<&str>) {
@@ -321,6 +332,76 @@ impl Sessions for EdgePorts {
     }
 }
 
+impl Keeping for EdgePorts {
+    fn kept(&self) -> Option<Rc<Kept>> {
+        self.session.as_ref().map(|session| session.kept.clone())
+    }
+
+    fn is_holding(&self) -> bool {
+        self.session
+            .as_ref()
+            .is_some_and(|session| session.is_bridge())
+    }
+
+    fn object_name(&self) -> String {
+        let session = self.session.as_ref();
+        session
+            .and_then(|session| session.bridge_name())
+            .unwrap_or_default()
+    }
+
+    fn keep_call(&self, call: &str, text: &str, expires_at_ms: u64) -> bool {
+        let (Some(session), Lifetime::Object(state)) = (&self.session, &self.lifetime) else {
+            return false;
+        };
+        if expires_at_ms < u64::MAX {
+            session.wake_at(state, expires_at_ms);
+        }
+        session.rows.keep_call(call, text, expires_at_ms)
+    }
+
+    fn note_event_id(&self, call: &str, last_event_id: &str) {
+        if let Some(session) = &self.session {
+            session.rows.note_event_id(call, last_event_id);
+        }
+    }
+
+    fn kept_call(&self, call: &str) -> Option<(String, Option<String>)> {
+        self.session.as_ref()?.rows.kept_call(call)
+    }
+
+    fn drop_call(&self, call: &str) {
+        if let Some(session) = &self.session {
+            session.rows.drop_call(call);
+        }
+    }
+
+    async fn revive(&self, call: &str) {
+        if let Some(session) = &self.session {
+            session.revive(self, call).await;
+        }
+    }
+
+    fn input_wait_ms(&self) -> u64 {
+        let shortened = || {
+            let variable = |name: &str| self.env.var(name).ok().map(|value| value.to_string());
+            // Tests do not wait ten minutes; production does.
+            variable("LOCAL_DEVELOPMENT").filter(|value| value == "1")?;
+            variable("INPUT_WAIT_MS")?.parse().ok()
+        };
+        shortened().unwrap_or(INPUT_WAIT_MS)
+    }
+
+    async fn hand_over(
+        &self,
+        caller: &Caller,
+        object: &str,
+        body: &[u8],
+    ) -> Result<Passed, PortalError> {
+        session_object::hand_over_call(self, caller, object, body).await
+    }
+}
+
 impl Rules for EdgePorts {
     async fn active(&self) -> Option<Rc<Active>> {
         store::active(&self.env).await
@@ -335,18 +416,18 @@ impl Rules for EdgePorts {
 impl Toggles for EdgePorts {
     async fn toggled_off(&self, grant: &str) -> Rc<BTreeSet<String>> {
         match &self.session {
-            Some(session) => session.toggled_off(),
-            None => grant_object::toggled_off(&self.env, grant).await,
+            Some(session) if !session.is_bridge() => session.toggled_off(),
+            _ => grant_object::toggled_off(&self.env, grant).await,
         }
     }
 
     async fn toggle(&self, grant: &str, server: &str, off: bool) -> Result<(), ()> {
         match &self.session {
-            Some(session) => {
+            Some(session) if !session.is_bridge() => {
                 session.toggle(server, off);
                 Ok(())
             }
-            None => grant_object::toggle(&self.env, grant, server, off).await,
+            _ => grant_object::toggle(&self.env, grant, server, off).await,
         }
     }
 }

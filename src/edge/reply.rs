@@ -2,9 +2,9 @@
 
 use futures::StreamExt as _;
 use futures::channel::mpsc::Receiver;
-use js_sys::ArrayBuffer;
 use web_sys::Response;
 
+use super::upstream::Passed;
 use super::web;
 use crate::error::PortalError;
 use crate::mcp::Era;
@@ -23,25 +23,27 @@ const STREAM_HEAD: [(&str, &str); 3] = [
 ];
 
 /// Makes the response.
-pub(super) fn respond(reply: Reply<ArrayBuffer>) -> Response {
+pub(super) fn respond(reply: Reply<Passed>) -> Response {
     let Reply {
         status,
         headers,
         body,
+        call: _,
     } = reply;
     let own = headers.iter().map(|(name, value)| (*name, value.as_str()));
     let made = match body {
         // Most answers are JSON with status 200 and have one head.
-        ReplyBody::Original(buffer) if status == 200 && headers.is_empty() => {
+        ReplyBody::Original(Passed::Buffer(buffer)) if status == 200 && headers.is_empty() => {
             Some(web::json_response(&buffer))
         }
+        ReplyBody::Original(Passed::Response(response)) => Some(response),
         ReplyBody::Json(bytes) if status == 200 && headers.is_empty() => {
             Some(web::json_response_of(&bytes))
         }
         ReplyBody::Json(bytes) => {
             web::respond(status, JSON_HEAD.into_iter().chain(own), Some(&bytes))
         }
-        ReplyBody::Original(buffer) => {
+        ReplyBody::Original(Passed::Buffer(buffer)) => {
             let bytes = js_sys::Uint8Array::new(&buffer).to_vec();
             web::respond(status, JSON_HEAD.into_iter().chain(own), Some(&bytes))
         }

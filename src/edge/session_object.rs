@@ -1,9 +1,9 @@
-//! `SessionObject`: one legacy client session. It owns the open streams, runs the pipeline for the session's messages,
-//! and survives eviction by its rows.
+//! `SessionObject`: one legacy client session, or the calls of one modern client on a legacy server that may ask it. It
+//! owns the open streams, runs the pipeline for its messages, and survives eviction by its rows.
 
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc::Receiver;
@@ -14,7 +14,8 @@ use super::ports::{EdgePorts, Lifetime, now_ms};
 use super::session_ports::{Opened, SessionMemory};
 use super::session_rows::SessionRows;
 use super::session_streams::{STANDALONE, parse_event_id};
-use super::{reply as edge_reply, store};
+use super::upstream::Passed;
+use super::{reply as edge_reply, store, web};
 use crate::audit::EarlyEnd;
 use crate::error::{Internal, PortalError, Rejection, to_wire};
 use crate::identity::Principal;
@@ -23,10 +24,14 @@ use crate::mcp::message::BadMessage;
 use crate::mcp::{Era, Message, Revision, reply as wire_reply};
 use crate::policy::admit;
 use crate::portal::caller::Deed;
-use crate::portal::ports::{AuditSink as _, Background as _, Original, Random as _};
+use crate::portal::ports::{
+    AuditSink as _, Background as _, ClientFacts, Keeping as _, Original, Random as _,
+};
 use crate::portal::pushes::Pushes;
+use crate::portal::questions::askable;
+use crate::portal::record::CallRecord;
 use crate::portal::watch::{Watch, change_method, still_admitted};
-use crate::portal::{Caller, Outgoing, Reply, ReplyBody, handle};
+use crate::portal::{Caller, Outgoing, Reply, ReplyBody, call, handle, hold, rounds};
 
 /// The header in which the worker tells the object who calls. Nobody else can reach the object.
 pub(super) const HAND_OVER: &str = "portcullis-hand-over";
@@ -43,13 +48,74 @@ pub(super) struct HandOver {
     pub last_event_id: Option<String>,
 }
 
+/// What the names of objects for modern clients' calls begin with. A client cannot name one: session ids are hexadecimal.
+const BRIDGE: &str = "bridge:";
+
+/// Has an object do a modern client's call.
+pub(super) async fn hand_over_call(
+    ports: &EdgePorts,
+    caller: &Caller,
+    object: &str,
+    body: &[u8],
+) -> Result<Passed, PortalError> {
+    let hand_over = HandOver {
+        session_id: object.to_owned(),
+        portal: caller.portal.id.clone(),
+        principal: (*caller.principal).clone(),
+        agent: caller.agent.clone(),
+        request_id: caller.request_id.clone(),
+        received_ms: caller.received_ms,
+        last_event_id: None,
+    };
+    let id = Message::id_of(body).map_or("null", |id| id.text);
+    let lost = Reply::<Passed>::error(
+        id,
+        &Internal::Interrupted.into(),
+        Era::Modern,
+        &caller.request_id,
+    );
+    let ReplyBody::Json(lost) = lost.body else {
+        return Err(Internal::Platform.into());
+    };
+    let call = web::ObjectCall {
+        binding: "SESSIONS",
+        name: object,
+        method: "POST",
+        header: Some((HAND_OVER, &hand_over.to_header())),
+        body,
+    };
+    let response = web::hand_over(&ports.env, &call, ports.client_gone.as_ref(), &lost).await;
+    response
+        .map(Passed::Response)
+        .ok_or_else(|| Internal::Interrupted.into())
+}
+
+impl HandOver {
+    /// As a header's value: JSON with everything beyond ASCII escaped, since header values are bytes.
+    pub(super) fn to_header(&self) -> String {
+        let json = serde_json::to_string(self).unwrap_or_default();
+        let mut out = String::with_capacity(json.len());
+        for char in json.chars() {
+            if char.is_ascii() {
+                out.push(char);
+            } else {
+                let mut units = [0_u16; 2];
+                for unit in char.encode_utf16(&mut units) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+        }
+        out
+    }
+}
+
 /// One legacy session.
 #[durable_object]
 pub struct SessionObject {
     state: Rc<State>,
     env: Rc<Env>,
     memory: Rc<SessionMemory>,
-    alarm_set_ms: Cell<u64>,
+    touched_ms: Cell<u64>,
     is_watching: Rc<Cell<bool>>,
 }
 
@@ -60,7 +126,7 @@ impl DurableObject for SessionObject {
             state: Rc::new(state),
             env: Rc::new(env),
             memory,
-            alarm_set_ms: Cell::new(0),
+            touched_ms: Cell::new(0),
             is_watching: Rc::default(),
         }
     }
@@ -74,6 +140,9 @@ impl DurableObject for SessionObject {
         } else {
             Vec::new()
         };
+        if hand_over.session_id.starts_with(BRIDGE) {
+            return Ok(self.modern(hand_over, &body).await.into());
+        }
         let who = hand_over.clone();
         let served = match request.method() {
             Method::Post => self.post(hand_over, &body).await,
@@ -86,8 +155,26 @@ impl DurableObject for SessionObject {
             .into())
     }
 
-    /// The session was idle for its whole life.
+    /// A call that waited too long, or an object idle for its whole life.
     async fn alarm(&self) -> worker::Result<Response> {
+        let memory = &self.memory;
+        memory.woken();
+        if let Ok(ports) = self.ports() {
+            for (call, text) in memory.rows.calls() {
+                hold::sweep(&ports, &call, &text).await;
+            }
+        }
+        let touched_ms = memory
+            .rows
+            .fact("touched_ms")
+            .and_then(|at| at.parse().ok());
+        let idle_ms = touched_ms.map_or(0, |at: u64| at.saturating_add(SESSION_IDLE_MS));
+        if now_ms() < idle_ms {
+            let next_ms = memory.rows.next_expiry_ms().unwrap_or(idle_ms);
+            memory.wake_at(&self.state, next_ms.min(idle_ms));
+            return Response::empty();
+        }
+        self.lose_calls().await;
         self.memory.close();
         self.state.storage().delete_all().await?;
         Response::empty()
@@ -109,12 +196,18 @@ fn hand_over(request: &Request) -> Option<HandOver> {
 impl SessionObject {
     /// What ends a request before it becomes a message of the session is recorded here.
     fn refuse(&self, who: &HandOver, body: &[u8], error: &PortalError) -> web_sys::Response {
+        self.record_refusal(who, Era::Legacy, body, error);
+        let id = Message::id_of(body).map_or("null", |id| id.text);
+        edge_reply::respond(Reply::error(id, error, Era::Legacy, &who.request_id))
+    }
+
+    fn record_refusal(&self, who: &HandOver, era: Era, body: &[u8], error: &PortalError) {
         let end = EarlyEnd {
             request_id: &who.request_id,
             received_ms: who.received_ms,
             portal: &who.portal,
             principal: Some(&who.principal),
-            era: Era::Legacy,
+            era,
             request_bytes: body.len() as u64,
         };
         if let Ok(ports) = self.ports() {
@@ -122,8 +215,6 @@ impl SessionObject {
             ports.fill(&mut random);
             ports.queue(end.refused(error.reason(), now_ms(), random));
         }
-        let id = Message::id_of(body).map_or("null", |id| id.text);
-        edge_reply::respond(Reply::error(id, error, Era::Legacy, &who.request_id))
     }
 
     fn ports(&self) -> Result<EdgePorts, PortalError> {
@@ -156,7 +247,7 @@ impl SessionObject {
             agent: hand_over.agent,
             request_id: hand_over.request_id,
             received_ms: hand_over.received_ms,
-            era: Era::Legacy,
+            era: revision.era(),
             revision,
             request_bytes: request_bytes as u64,
             sent_header: Rc::new(|_| None),
@@ -175,18 +266,85 @@ impl SessionObject {
             .ok_or_else(|| Rejection::UnknownSession.into())
     }
 
-    /// Pushes the end of the session's life away, at most once an hour.
-    async fn touch(&self) {
+    /// Pushes the end of the object's life away, at most once an hour.
+    fn touch(&self) {
         const HOUR_MS: u64 = 3_600_000;
         let now = now_ms();
-        if now.saturating_sub(self.alarm_set_ms.get()) > HOUR_MS {
-            self.alarm_set_ms.set(now);
-            let _ = self
-                .state
-                .storage()
-                .set_alarm(Duration::from_millis(SESSION_IDLE_MS))
-                .await;
+        if now.saturating_sub(self.touched_ms.get()) > HOUR_MS {
+            self.touched_ms.set(now);
+            self.memory.rows.set_fact("touched_ms", &now.to_string());
+            self.memory
+                .wake_at(&self.state, now.saturating_add(SESSION_IDLE_MS));
         }
+    }
+
+    /// The calls that nobody can go on with any more end in the audit.
+    async fn lose_calls(&self) {
+        let Ok(ports) = self.ports() else { return };
+        let memory = &self.memory;
+        for (call, text) in memory.rows.calls() {
+            let stream = memory.rows.stream_of(&call);
+            if stream.is_some_and(|stream| memory.streams.is_open(stream)) {
+                continue;
+            }
+            if let Some(record) = CallRecord::parse(&text) {
+                rounds::lost(&ports, &call, &record).await;
+            }
+        }
+    }
+
+    /// One call of a modern client on a legacy server that may ask it.
+    async fn modern(&self, hand_over: HandOver, body: &[u8]) -> web_sys::Response {
+        let request_id = hand_over.request_id.clone();
+        let refused = |id: &str, error: &PortalError| {
+            edge_reply::respond(Reply::error(id, error, Era::Modern, &request_id))
+        };
+        let Ok(Message::Request(request)) = Message::parse(body) else {
+            return refused("null", &Internal::SessionState.into());
+        };
+        let id = request.id.text;
+        let who = hand_over.clone();
+        match self.modern_call(hand_over, &request).await {
+            Ok(reply) => edge_reply::respond(reply),
+            Err((error, is_recorded)) => {
+                if !is_recorded {
+                    self.record_refusal(&who, Era::Modern, body, &error);
+                }
+                refused(id, &error)
+            }
+        }
+    }
+
+    /// The error comes with whether the pipeline recorded it.
+    async fn modern_call(
+        &self,
+        hand_over: HandOver,
+        request: &crate::mcp::Request<'_>,
+    ) -> Result<Reply<Original<EdgePorts>>, (PortalError, bool)> {
+        let meta = &request.params.meta;
+        let declared = meta.client_capabilities.map_or("{}", |raw| raw.text);
+        let client = ClientFacts {
+            capabilities: askable(declared).unwrap_or_else(|| "{}".to_owned()),
+            info: meta
+                .client_info
+                .map_or_else(|| ClientFacts::portal().info, |info| info.text.to_owned()),
+        };
+        if !self.memory.set_bridge(&hand_over.session_id, client) {
+            return Err((Internal::SessionState.into(), false));
+        }
+        self.touch();
+        let ports = self.ports().map_err(|error| (error, false))?;
+        let caller = self
+            .caller(hand_over, Revision::LATEST_MODERN, request.body.len())
+            .await
+            .map_err(|error| (error, false))?;
+        for server in self.memory.upstreams() {
+            self.memory.listen_to(&ports, &server);
+        }
+        let method = crate::mcp::Method::parse(&request.method)
+            .ok_or((Internal::SessionState.into(), false))?;
+        let done = call::call(&ports, &caller, method, request).await;
+        done.map_err(|error| (error, true))
     }
 
     async fn post(
@@ -201,7 +359,7 @@ impl SessionObject {
             return self.initialize(hand_over, &parsed, body.len()).await;
         }
         let opened = self.opened_for(&hand_over)?;
-        self.touch().await;
+        self.touch();
         let revision = Revision::parse(&opened.revision).unwrap_or(Revision::LATEST_LEGACY);
         let ports = self.ports()?;
         let caller = self.caller(hand_over, revision, body.len()).await?;
@@ -256,7 +414,7 @@ impl SessionObject {
         if !self.memory.open(opened) {
             return Err(Internal::SessionState.into());
         }
-        self.touch().await;
+        self.touch();
         let session_id = hand_over.session_id.clone();
         let ports = self.ports()?;
         let caller = self.caller(hand_over, revision, request_bytes).await?;
@@ -276,41 +434,30 @@ impl SessionObject {
             status,
             headers,
             body,
+            call,
         } = reply;
-        let ReplyBody::Events(mut events) = body else {
+        let ReplyBody::Events(events) = body else {
             return edge_reply::respond(Reply {
                 status,
                 headers,
                 body,
+                call,
             });
         };
         let memory = self.memory.clone();
         let Some(stream) = memory.rows.open_stream() else {
             return edge_reply::error(&Internal::SessionState.into(), Era::Legacy, "");
         };
+        if let Some(call) = call {
+            memory.rows.carry(stream, &call);
+        }
         let frames = memory.streams.begin(&memory.rows, stream);
         if revision >= Revision::V2025_11_25 {
             // An event that only carries an id: the client can come back even if nothing else arrives.
             memory.streams.send(&memory.rows, stream, "");
         }
         memory.streams.deliver_waiting(&memory.rows, stream);
-        ports.spawn(Box::pin(async move {
-            while let Some(event) = events.next().await {
-                match event {
-                    Outgoing::Message(message) => {
-                        memory.streams.send(
-                            &memory.rows,
-                            stream,
-                            &String::from_utf8_lossy(&message),
-                        );
-                    }
-                    Outgoing::KeepAlive => {
-                        memory.streams.keep_alive(stream);
-                    }
-                }
-            }
-            memory.streams.end(&memory.rows, stream);
-        }));
+        memory.drain(ports, stream, events);
         edge_reply::frames(frames)
     }
 
@@ -338,9 +485,10 @@ impl SessionObject {
                 }
             };
             match handle(ports, caller, &message).await.body {
-                ReplyBody::Empty => {}
+                // Only modern clients' calls are done elsewhere.
+                ReplyBody::Empty | ReplyBody::Original(Passed::Response(_)) => {}
                 ReplyBody::Json(bytes) => answers.push(bytes),
-                ReplyBody::Original(buffer) => {
+                ReplyBody::Original(Passed::Buffer(buffer)) => {
                     answers.push(js_sys::Uint8Array::new(&buffer).to_vec());
                 }
                 ReplyBody::Events(mut events) => {
@@ -373,13 +521,18 @@ impl SessionObject {
 
     async fn get(&self, hand_over: HandOver) -> Result<web_sys::Response, PortalError> {
         let opened = self.opened_for(&hand_over)?;
-        self.touch().await;
+        self.touch();
         let last_event_id = hand_over.last_event_id.clone();
         let revision = Revision::parse(&opened.revision).unwrap_or(Revision::LATEST_LEGACY);
         let caller = self.caller(hand_over, revision, 0).await?;
         let memory = &self.memory;
         let frames: Receiver<Vec<u8>> = match last_event_id.as_deref().map(parse_event_id) {
             Some(Some((stream, seq))) if stream != STANDALONE => {
+                if let Some(call) = memory.rows.call_of(stream)
+                    && !memory.streams.is_open(stream)
+                {
+                    self.ports()?.revive(&call).await;
+                }
                 return Ok(edge_reply::frames(memory.streams.resume(
                     &memory.rows,
                     stream,
@@ -459,6 +612,7 @@ impl SessionObject {
         self.opened_for(&hand_over)?;
         let caller = self.caller(hand_over, Revision::LATEST_LEGACY, 0).await?;
         let ports = self.ports()?;
+        self.lose_calls().await;
         crate::portal::session::end(&ports, &caller).await;
         self.memory.close();
         self.state

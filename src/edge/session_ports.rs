@@ -1,24 +1,29 @@
 //! A legacy session in memory: a cache of its rows, and the open streams.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
+use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::channel::oneshot;
 use futures::future::{AbortHandle, Abortable, select};
+use futures::stream::LocalBoxStream;
 use serde::{Deserialize, Serialize};
+use worker::State;
 
-use super::ports::EdgePorts;
+use super::ports::{EdgePorts, now_ms};
 use super::session_rows::SessionRows;
 use super::session_streams::Streams;
 use crate::limits::{LISTEN_MS_MAX, UPSTREAM_EVENT_BYTES_MAX};
 use crate::mcp::event_stream::EventReader;
 use crate::policy::{Ask, decide};
+use crate::portal::kept::Kept;
 use crate::portal::ports::{
-    Background as _, BodyKind, ClientFacts, Clock as _, UpstreamBody as _, UpstreamSession,
+    Background as _, BodyKind, ClientFacts, Clock as _, Parked, UpstreamBody as _, UpstreamSession,
     Upstreams as _,
 };
-use crate::portal::{Caller, session};
+use crate::portal::{Caller, Outgoing, hold, rounds, session};
 use crate::upstream::legacy_stream;
 
 /// How long a call waits for the server's own stream to be open.
@@ -57,6 +62,18 @@ pub(super) struct SessionMemory {
     in_flight: RefCell<HashMap<String, String>>,
     /// The caller of the latest request, for what happens between requests.
     caller: RefCell<Option<Rc<Caller>>>,
+    /// Calls that outlive their requests.
+    pub kept: Rc<Kept>,
+    /// Set where the object does modern clients' calls.
+    bridge: RefCell<Option<Bridge>>,
+    /// When the object is woken next, in Unix milliseconds; 0 where that is not known.
+    wakes_at_ms: Cell<u64>,
+}
+
+/// An object that does one grant's calls on one server.
+struct Bridge {
+    name: String,
+    client: ClientFacts,
 }
 
 impl SessionMemory {
@@ -81,7 +98,88 @@ impl SessionMemory {
             pumps: RefCell::default(),
             in_flight: RefCell::default(),
             caller: RefCell::default(),
+            kept: Rc::default(),
+            bridge: RefCell::default(),
+            wakes_at_ms: Cell::default(),
         }
+    }
+
+    /// Notes that the object does modern clients' calls, and for whom.
+    pub(super) fn set_bridge(&self, name: &str, client: ClientFacts) -> bool {
+        let is_new = self.bridge.borrow().is_none();
+        *self.bridge.borrow_mut() = Some(Bridge {
+            name: name.to_owned(),
+            client,
+        });
+        !is_new || self.rows.create()
+    }
+
+    pub(super) fn is_bridge(&self) -> bool {
+        self.bridge.borrow().is_some()
+    }
+
+    pub(super) fn bridge_name(&self) -> Option<String> {
+        let bridge = self.bridge.borrow();
+        bridge.as_ref().map(|bridge| bridge.name.clone())
+    }
+
+    /// Has the object woken at a time, unless it wakes earlier.
+    pub(super) fn wake_at(&self, state: &Rc<State>, at_ms: u64) {
+        const TOLERANCE_MS: u64 = 1_000;
+        let wakes_at_ms = self.wakes_at_ms.get();
+        let now = now_ms();
+        if wakes_at_ms > now && wakes_at_ms <= at_ms.saturating_add(TOLERANCE_MS) {
+            return;
+        }
+        self.wakes_at_ms.set(at_ms);
+        let task_state = state.clone();
+        let wait = Duration::from_millis(at_ms.saturating_sub(now).saturating_add(TOLERANCE_MS));
+        state.wait_until(async move {
+            let _ = task_state.storage().set_alarm(wait).await;
+        });
+    }
+
+    /// The object was woken.
+    pub(super) fn woken(&self) {
+        self.wakes_at_ms.set(0);
+    }
+
+    /// Goes on with a call of which only the row is left, on the stream its client has.
+    pub(super) async fn revive(self: &Rc<Self>, ports: &EdgePorts, call: &str) {
+        let Some(stream) = self.rows.stream_of(call) else {
+            return;
+        };
+        if !self.streams.reopen(&self.rows, stream) {
+            return;
+        }
+        match rounds::revive(ports, call).await {
+            Some(events) => self.drain(ports, stream, events),
+            None => self.streams.end(&self.rows, stream),
+        }
+    }
+
+    /// Writes events to a stream, whether or not its client is there.
+    pub(super) fn drain(
+        self: &Rc<Self>,
+        ports: &EdgePorts,
+        stream: u64,
+        mut events: LocalBoxStream<'static, Outgoing>,
+    ) {
+        let memory = self.clone();
+        ports.spawn(Box::pin(async move {
+            while let Some(event) = events.next().await {
+                match event {
+                    Outgoing::Message(message) => {
+                        let text = String::from_utf8_lossy(&message);
+                        memory.streams.send(&memory.rows, stream, &text);
+                    }
+                    Outgoing::KeepAlive => {
+                        memory.streams.keep_alive(stream);
+                    }
+                }
+            }
+            memory.streams.end(&memory.rows, stream);
+        }));
     }
 
     pub(super) fn opened(&self) -> Option<Opened> {
@@ -101,6 +199,7 @@ impl SessionMemory {
         *self.opened.borrow_mut() = None;
         self.upstreams.borrow_mut().clear();
         self.streams.end_all();
+        self.kept.clear();
         for (_, pump) in self.pumps.borrow_mut().drain() {
             pump.abort();
         }
@@ -115,6 +214,9 @@ impl SessionMemory {
     }
 
     pub(super) fn client(&self) -> ClientFacts {
+        if let Some(bridge) = &*self.bridge.borrow() {
+            return bridge.client.clone();
+        }
         self.opened()
             .map_or_else(ClientFacts::portal, |opened| ClientFacts {
                 capabilities: opened.capabilities,
@@ -194,12 +296,12 @@ impl SessionMemory {
         self.connections.borrow().get(place).cloned()
     }
 
-    pub(super) fn park(&self, server: &str, upstream_id: &str) -> Option<String> {
+    pub(super) fn park(&self, server: &str, parked: &Parked) -> Option<String> {
         let mut bytes = [0_u8; 8];
         super::web::random(&mut bytes);
         let client_id = format!("\"{server}:{:016x}\"", u64::from_be_bytes(bytes));
         self.rows
-            .park(&client_id, server, upstream_id)
+            .park(&client_id, server, parked, now_ms())
             .then_some(client_id)
     }
 
@@ -207,11 +309,16 @@ impl SessionMemory {
         self.rows.parked(server, upstream_id)
     }
 
-    pub(super) fn is_asking(&self, server: &str) -> bool {
-        self.rows.is_parked(server)
+    /// Whether a server waits for an answer that may still come.
+    pub(super) fn is_asking(&self, server: &str, wait_ms: u64) -> bool {
+        if self.is_bridge() {
+            return self.kept.is_waiting();
+        }
+        self.rows
+            .is_parked(server, now_ms().saturating_sub(wait_ms))
     }
 
-    pub(super) fn unpark(&self, client_id: &str) -> Option<(String, String)> {
+    pub(super) fn unpark(&self, client_id: &str) -> Option<(String, Parked)> {
         self.rows.unpark(client_id)
     }
 
@@ -290,7 +397,9 @@ async fn pump(
                 if event.data.is_empty() {
                     continue;
                 }
-                if let Some(message) =
+                if memory.is_bridge() {
+                    hold::from_server(ports, server, event.data.as_bytes()).await;
+                } else if let Some(message) =
                     session::from_server(ports, server, event.data.as_bytes()).await
                 {
                     memory

@@ -5,13 +5,15 @@ use worker::{SqlStorage, SqlStorageValue};
 
 use crate::limits::{SESSION_EVENTS_MAX, SESSION_PENDING_MAX};
 use crate::mcp::Revision;
-use crate::portal::ports::UpstreamSession;
+use crate::portal::ports::{Parked, UpstreamSession};
 
 /// The tables, made with the first row: a request with an unknown session id leaves nothing behind.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS upstreams (server TEXT PRIMARY KEY, session_id TEXT, revision TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS parked (client_id TEXT PRIMARY KEY, server TEXT NOT NULL, upstream_id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS waiting (client_id TEXT PRIMARY KEY, server TEXT NOT NULL, upstream_id TEXT, call TEXT, key TEXT, at_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS calls (id TEXT PRIMARY KEY, body TEXT NOT NULL, last_event_id TEXT, expires_at_ms REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS stream_calls (stream INTEGER PRIMARY KEY, call TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS streams (id INTEGER PRIMARY KEY AUTOINCREMENT, ended INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS events (stream INTEGER NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (stream, seq));
 CREATE TABLE IF NOT EXISTS toggles (server TEXT PRIMARY KEY);
@@ -104,6 +106,7 @@ impl SessionRows {
                         id: row.session_id,
                         revision,
                         endpoint: None,
+                        log_level: None,
                     },
                 ))
             })
@@ -124,7 +127,7 @@ impl SessionRows {
     /// Removes what waited on connections of calls: they ended with the object that had them open.
     pub(super) fn remove_connections(&self) {
         self.run(
-            "DELETE FROM parked WHERE instr(server, '#') > 0",
+            "DELETE FROM waiting WHERE instr(server, '#') > 0",
             Vec::new(),
         );
     }
@@ -134,54 +137,166 @@ impl SessionRows {
             "DELETE FROM upstreams WHERE server = ?1",
             vec![server.into()],
         );
-        self.run("DELETE FROM parked WHERE server = ?1", vec![server.into()]);
+        self.run(
+            "DELETE FROM waiting WHERE server = ?1 AND key IS NULL",
+            vec![server.into()],
+        );
     }
 
-    /// Parks a request, unless too many are.
-    pub(super) fn park(&self, client_id: &str, server: &str, upstream_id: &str) -> bool {
-        let count: Vec<Number> = self.rows("SELECT COUNT(*) AS value FROM parked", Vec::new());
+    /// Parks what waits for the client, unless too much does.
+    pub(super) fn park(&self, client_id: &str, server: &str, parked: &Parked, now_ms: u64) -> bool {
+        let count: Vec<Number> = self.rows("SELECT COUNT(*) AS value FROM waiting", Vec::new());
         if count
             .first()
             .is_none_or(|count| whole(count) >= SESSION_PENDING_MAX as u64)
         {
             return false;
         }
+        let text = |text: Option<&str>| text.map_or(SqlStorageValue::Null, Into::into);
+        let (upstream_id, call, key) = match parked {
+            Parked::Server { id, call } => (Some(id.as_str()), call.as_deref(), None),
+            Parked::Round { call, key } => (None, Some(call.as_str()), Some(key.as_str())),
+        };
         self.run(
-            "INSERT INTO parked (client_id, server, upstream_id) VALUES (?1, ?2, ?3)",
-            vec![client_id.into(), server.into(), upstream_id.into()],
+            "INSERT INTO waiting (client_id, server, upstream_id, call, key, at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            vec![
+                client_id.into(),
+                server.into(),
+                text(upstream_id),
+                text(call),
+                text(key),
+                value(now_ms),
+            ],
         )
     }
 
     pub(super) fn parked(&self, server: &str, upstream_id: &str) -> Option<String> {
         self.rows::<Text>(
-            "SELECT client_id AS value FROM parked WHERE server = ?1 AND upstream_id = ?2",
+            "SELECT client_id AS value FROM waiting WHERE server = ?1 AND upstream_id = ?2",
             vec![server.into(), upstream_id.into()],
         )
         .pop()
         .map(|row| row.value)
     }
 
-    /// Whether a request of a server waits for an answer.
-    pub(super) fn is_parked(&self, server: &str) -> bool {
+    /// Whether something of a server waits that was parked since then. What waits longer waits for nobody.
+    pub(super) fn is_parked(&self, server: &str, since_ms: u64) -> bool {
+        self.run(
+            "DELETE FROM waiting WHERE at_ms < ?1",
+            vec![value(since_ms)],
+        );
         let found: Vec<Number> = self.rows(
-            "SELECT 1 AS value FROM parked WHERE server = ?1 LIMIT 1",
+            "SELECT 1 AS value FROM waiting WHERE server = ?1 LIMIT 1",
             vec![server.into()],
         );
         !found.is_empty()
     }
 
-    pub(super) fn unpark(&self, client_id: &str) -> Option<(String, String)> {
+    pub(super) fn unpark(&self, client_id: &str) -> Option<(String, Parked)> {
         #[derive(Deserialize)]
         struct Row {
             server: String,
-            upstream_id: String,
+            upstream_id: Option<String>,
+            call: Option<String>,
+            key: Option<String>,
         }
-        self.rows::<Row>(
-            "DELETE FROM parked WHERE client_id = ?1 RETURNING server, upstream_id",
-            vec![client_id.into()],
+        let row: Row = self
+            .rows(
+                "DELETE FROM waiting WHERE client_id = ?1 RETURNING server, upstream_id, call, key",
+                vec![client_id.into()],
+            )
+            .pop()?;
+        let parked = match (row.upstream_id, row.call, row.key) {
+            (Some(id), call, _) => Parked::Server { id, call },
+            (None, Some(call), Some(key)) => Parked::Round { call, key },
+            _ => return None,
+        };
+        Some((row.server, parked))
+    }
+
+    pub(super) fn forget_parked(&self, call: &str) {
+        self.run("DELETE FROM waiting WHERE call = ?1", vec![call.into()]);
+    }
+
+    pub(super) fn keep_call(&self, call: &str, text: &str, expires_at_ms: u64) -> bool {
+        self.run(
+            "INSERT INTO calls (id, body, expires_at_ms) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET body = ?2, expires_at_ms = ?3",
+            vec![call.into(), text.into(), value(expires_at_ms)],
+        )
+    }
+
+    pub(super) fn note_event_id(&self, call: &str, last_event_id: &str) {
+        self.run(
+            "UPDATE calls SET last_event_id = ?2 WHERE id = ?1",
+            vec![call.into(), last_event_id.into()],
+        );
+    }
+
+    pub(super) fn kept_call(&self, call: &str) -> Option<(String, Option<String>)> {
+        #[derive(Deserialize)]
+        struct Row {
+            body: String,
+            last_event_id: Option<String>,
+        }
+        let row: Row = self
+            .rows(
+                "SELECT body, last_event_id FROM calls WHERE id = ?1",
+                vec![call.into()],
+            )
+            .pop()?;
+        Some((row.body, row.last_event_id))
+    }
+
+    pub(super) fn drop_call(&self, call: &str) {
+        self.run("DELETE FROM calls WHERE id = ?1", vec![call.into()]);
+    }
+
+    /// Every kept call: its id and its text.
+    pub(super) fn calls(&self) -> Vec<(String, String)> {
+        #[derive(Deserialize)]
+        struct Row {
+            id: String,
+            body: String,
+        }
+        let rows: Vec<Row> = self.rows("SELECT id, body FROM calls", Vec::new());
+        rows.into_iter().map(|row| (row.id, row.body)).collect()
+    }
+
+    /// When the next kept call is over; nothing where none ends by itself.
+    pub(super) fn next_expiry_ms(&self) -> Option<u64> {
+        const NEVER_MS: f64 = 1e15;
+        let row: Vec<Number> = self.rows(
+            "SELECT MIN(expires_at_ms) AS value FROM calls HAVING value IS NOT NULL",
+            Vec::new(),
+        );
+        let first = row.into_iter().next()?;
+        (first.value < NEVER_MS).then(|| whole(&first))
+    }
+
+    /// Notes which call a stream carries.
+    pub(super) fn carry(&self, stream: u64, call: &str) {
+        self.run(
+            "INSERT OR REPLACE INTO stream_calls (stream, call) VALUES (?1, ?2)",
+            vec![value(stream), call.into()],
+        );
+    }
+
+    pub(super) fn call_of(&self, stream: u64) -> Option<String> {
+        self.rows::<Text>(
+            "SELECT call AS value FROM stream_calls WHERE stream = ?1",
+            vec![value(stream)],
         )
         .pop()
-        .map(|row| (row.server, row.upstream_id))
+        .map(|row| row.value)
+    }
+
+    pub(super) fn stream_of(&self, call: &str) -> Option<u64> {
+        self.rows::<Number>(
+            "SELECT stream AS value FROM stream_calls WHERE call = ?1",
+            vec![call.into()],
+        )
+        .pop()
+        .map(|row| whole(&row))
     }
 
     /// A new stream's number; numbers are never used again.
@@ -197,6 +312,10 @@ impl SessionRows {
     pub(super) fn end_stream(&self, stream: u64) {
         self.run(
             "UPDATE streams SET ended = 1 WHERE id = ?1",
+            vec![value(stream)],
+        );
+        self.run(
+            "DELETE FROM stream_calls WHERE stream = ?1",
             vec![value(stream)],
         );
     }

@@ -46,6 +46,21 @@ impl Streams {
         receiver
     }
 
+    /// Opens a stream that was open before the object began anew; false where it is open.
+    pub(super) fn reopen(&self, rows: &SessionRows, stream: u64) -> bool {
+        let mut open = self.open.borrow_mut();
+        if open.contains_key(&stream) {
+            return false;
+        }
+        let next_seq = rows.next_seq(stream);
+        let closed = Open {
+            frames: None,
+            next_seq,
+        };
+        open.insert(stream, closed);
+        true
+    }
+
     /// Connects a client that comes back after an event: first what it missed, then what follows, if anything may.
     pub(super) fn resume(
         &self,
@@ -70,6 +85,11 @@ impl Streams {
             );
         }
         receiver
+    }
+
+    /// Whether events still come on a stream.
+    pub(super) fn is_open(&self, stream: u64) -> bool {
+        self.open.borrow().contains_key(&stream)
     }
 
     /// Whether a client is connected to a stream.

@@ -189,6 +189,13 @@ impl Waiting {
     }
 }
 
+impl Waiting {
+    /// The number under which the answer comes.
+    pub(super) fn slot(&self) -> u32 {
+        self.slot
+    }
+}
+
 impl Future for Waiting {
     type Output = Result<Settled, String>;
 

@@ -21,7 +21,7 @@ pub(super) struct EdgeBody {
 }
 
 enum Form {
-    Whole(Whole<ArrayBuffer>),
+    Whole(Whole<Passed>),
     Stream(Stream),
     /// Handed out.
     Taken,
@@ -36,6 +36,14 @@ impl Drop for EdgeBody {
             stream.cancel();
         }
     }
+}
+
+/// What is passed on as the platform holds it.
+pub(super) enum Passed {
+    /// A whole body.
+    Buffer(ArrayBuffer),
+    /// What another object answered.
+    Response(web_sys::Response),
 }
 
 /// Sends one request.
@@ -56,6 +64,7 @@ pub(super) async fn send(
     let answer = sent.map_err(|fault| named(&fault, request.timeout_ms))?;
     let (kind, form) = match answer.body {
         AnswerBody::Json { bytes, original } => {
+            let original = Passed::Buffer(original);
             (BodyKind::Json, Form::Whole(Whole { bytes, original }))
         }
         AnswerBody::Events(stream) => (BodyKind::Events, Form::Stream(stream)),
@@ -144,9 +153,9 @@ fn credential(env: &Env, server: &Server) -> Result<Vec<(String, String)>, Upstr
 }
 
 impl UpstreamBody for EdgeBody {
-    type Original = ArrayBuffer;
+    type Original = Passed;
 
-    async fn whole(mut self, bytes_max: usize) -> Result<Whole<ArrayBuffer>, UpstreamFault> {
+    async fn whole(mut self, bytes_max: usize) -> Result<Whole<Passed>, UpstreamFault> {
         match std::mem::replace(&mut self.form, Form::Taken) {
             Form::Whole(whole) if whole.bytes.len() > bytes_max => {
                 return Err(UpstreamFault::TooLarge);
@@ -161,7 +170,7 @@ impl UpstreamBody for EdgeBody {
                 return Err(UpstreamFault::TooLarge);
             }
         }
-        let original = Uint8Array::from(bytes.as_slice()).buffer();
+        let original = Passed::Buffer(Uint8Array::from(bytes.as_slice()).buffer());
         Ok(Whole { bytes, original })
     }
 

@@ -27,6 +27,8 @@ extern "C" {
         client_gone: Option<&AbortSignal>,
     );
 
+    fn abandon(slot: u32);
+
     /// An upstream's body that is not JSON.
     #[derive(Clone)]
     pub(super) type Stream;
@@ -60,6 +62,19 @@ extern "C" {
         header_value: Option<&str>,
         body: &[u8],
     ) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(js_name = handOver)]
+    fn hand_over_to(
+        slot: u32,
+        env: &JsValue,
+        binding: &str,
+        name: &str,
+        header_name: &str,
+        header_value: &str,
+        body: &[u8],
+        client_gone: Option<&AbortSignal>,
+        lost: &str,
+    );
 
     #[wasm_bindgen(js_name = jsonResponse)]
     pub(super) fn json_response(body: &ArrayBuffer) -> Response;
@@ -219,7 +234,14 @@ pub(super) async fn send(
             client_gone,
         );
     });
-    let settled = sending.await?;
+    let mut watched = Watched {
+        slot: sending.slot(),
+        // With a client's signal the exchange ends with the client.
+        is_over: client_gone.is_some(),
+    };
+    let settled = sending.await;
+    watched.is_over = true;
+    let settled = settled?;
     let mut lines = settled.text.split('\n');
     let status = lines.next().and_then(|status| status.parse().ok());
     let is_events = lines.next() == Some("events");
@@ -236,6 +258,20 @@ pub(super) async fn send(
             None => AnswerBody::Other(settled.handle.unchecked_into()),
         },
     })
+}
+
+/// Ends an exchange that nobody waits for any more.
+struct Watched {
+    slot: u32,
+    is_over: bool,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.is_over {
+            abandon(self.slot);
+        }
+    }
 }
 
 /// The next chunk of an upstream's stream; nothing at its end.
@@ -300,6 +336,31 @@ pub(super) async fn object_call(env: &Env, call: &ObjectCall<'_>) -> Option<Resp
         .await
         .ok()
         .map(JsCast::unchecked_into)
+}
+
+/// Has an object answer in the worker's place. Should it end before its stream does, `lost` is the last message.
+pub(super) async fn hand_over(
+    env: &Env,
+    call: &ObjectCall<'_>,
+    client_gone: Option<&AbortSignal>,
+    lost: &[u8],
+) -> Option<Response> {
+    let (name, value) = call.header.unzip();
+    let lost = String::from_utf8_lossy(lost);
+    let handing = Waiting::new(|slot| {
+        hand_over_to(
+            slot,
+            env.as_ref(),
+            call.binding,
+            call.name,
+            name.unwrap_or_default(),
+            value.unwrap_or_default(),
+            call.body,
+            client_gone,
+            &lost,
+        );
+    });
+    Some(handing.await.ok()?.handle.unchecked_into())
 }
 
 thread_local! {

@@ -77,6 +77,12 @@ pub fn to_wire(error: &PortalError, era: Era) -> Wire {
             INTERNAL_ERROR,
             "The call was made, but its outcome could not be recorded, so it is withheld. Check before you repeat it.",
         ),
+        PortalError::Internal(Internal::Interrupted) => Wire::new(
+            200,
+            SERVER_ERROR,
+            "The call was interrupted while it was under way. It was not repeated, since it may have had an effect. Check \
+             before you repeat it.",
+        ),
         PortalError::Internal(Internal::SessionState | Internal::Platform) => Wire::new(
             500,
             INTERNAL_ERROR,
@@ -208,11 +214,20 @@ fn rejected(rejection: &Rejection, era: Era) -> Wire {
             INVALID_PARAMS,
             "The cursor or requestState is not valid here any more. Start the request anew.",
         ),
-        Rejection::InputAcrossEras => Wire::new(
+        Rejection::InputTaken => Wire::new(
+            200,
+            INVALID_PARAMS,
+            "This requestState was used already: each is good for one answer. Start the request anew if it did not end.",
+        ),
+        Rejection::InputExpired => Wire::new(
+            200,
+            if modern { INVALID_PARAMS } else { SERVER_ERROR },
+            "The time to answer the server's question is over, so the call ended. Start the request anew.",
+        ),
+        Rejection::InputRefused => Wire::new(
             200,
             SERVER_ERROR,
-            "This call needs your input, which this server and your client exchange in different protocol eras. \
-             Connect with a client of the server's era.",
+            "The server's question was not answered with a result, so the call ended.",
         ),
         Rejection::SubscriptionAcrossEras => Wire::new(
             200,
@@ -230,9 +245,10 @@ fn rejected(rejection: &Rejection, era: Era) -> Wire {
                 MISSING_CAPABILITY,
                 format!("This call needs a client that declares the {capability} capability."),
             );
-            wire.data = Some(format!(
-                "\"requiredCapabilities\":{{\"{capability}\":{{}}}}"
-            ));
+            let required = capability.rsplit('.').fold("{}".to_owned(), |inner, name| {
+                format!("{{\"{name}\":{inner}}}")
+            });
+            wire.data = Some(format!("\"requiredCapabilities\":{required}"));
             wire
         }
         Rejection::TooMany(what) => Wire::new(

@@ -135,6 +135,15 @@ impl Method {
         )
     }
 
+    /// Whether its server may ask for input before it answers (2026-07-28, basic/patterns/mrtr, "Supported Requests").
+    #[must_use]
+    pub fn may_ask(self) -> bool {
+        matches!(
+            self,
+            Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead
+        )
+    }
+
     /// Whether an upstream does the work: each such request leaves exactly one outcome or refusal in the audit.
     #[must_use]
     pub fn is_governed(self) -> bool {

@@ -20,18 +20,25 @@ impl Era {
     }
 }
 
-/// One protocol revision the portal speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// One protocol revision the portal speaks; its date where it is stored.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Revision {
     /// 2024-11-05: negotiated over Streamable HTTP for old clients.
+    #[serde(rename = "2024-11-05")]
     V2024_11_05,
     /// 2025-03-26: Streamable HTTP, the only revision with batches.
+    #[serde(rename = "2025-03-26")]
     V2025_03_26,
     /// 2025-06-18: the protocol-version header, elicitation.
+    #[serde(rename = "2025-06-18")]
     V2025_06_18,
     /// 2025-11-25: polling streams, elicitation by URL.
+    #[serde(rename = "2025-11-25")]
     V2025_11_25,
     /// 2026-07-28: stateless.
+    #[serde(rename = "2026-07-28")]
     V2026_07_28,
 }
 

@@ -2,29 +2,31 @@
 //!
 //! Steps 4 to 10 of the pipeline, in order.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use super::caller::{Caller, Deed, Ending};
 use super::find::find;
-use super::finish::{Finisher, Keeper};
-use super::inspect::Toward;
-use super::ports::{BodyKind, Original, Ports, UpstreamBody as _};
+use super::finish::http_status;
+use super::finisher::Finisher;
+use super::keeper::Keeper;
+use super::line::{is_on_line, outlives_call};
+use super::ports::{Original, Ports, random_id};
+use super::questions::askable;
+use super::record::Again;
 use super::reply::{Reply, ReplyBody};
-use super::send::{Replied, Sending, send};
-use super::stream;
+use super::send::{ModernCall, Reading, Replied, one, send_legacy, send_modern};
+use super::state::{self, Asked, State};
+use super::{hold, rounds, stream};
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::Target;
 use crate::catalog::sync;
-use crate::config::{Inspect, PortalServer, Server};
+use crate::config::{PortalServer, Server};
 use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault};
-use crate::limits::REPLY_BODY_BYTES_MAX;
 use crate::mcp::{Era, Method, Request};
 use crate::policy::{Ask, Permit, decide};
-use crate::seal::Binding;
 use crate::upstream::body::{Rewrite, rewrite};
-use crate::upstream::{may_answer, status_fault};
+use crate::upstream::status_fault;
 
 /// Does one governed request.
 ///
@@ -53,12 +55,13 @@ pub async fn call<P: Ports>(
 }
 
 /// An error, and whether its row is already written.
-type Ended = (PortalError, bool);
+pub(super) type Ended = (PortalError, bool);
 
-fn unrecorded(error: impl Into<PortalError>) -> Ended {
+pub(super) fn unrecorded(error: impl Into<PortalError>) -> Ended {
     (error.into(), false)
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of a call, in their order")]
 async fn steps<P: Ports>(
     ports: &P,
     caller: &Rc<Caller>,
@@ -82,93 +85,173 @@ async fn steps<P: Ports>(
     let server = &place.server;
     deed.server = Some(server.id.clone());
     deed.target = Some(target.name.clone());
+    let state =
+        opened_state(ports, caller, method, request, server, &target.name).map_err(unrecorded)?;
+    if let (Some(State::Held(held)), false) = (&state, ports.is_holding()) {
+        return elsewhere(ports, caller, &held.object, request).await;
+    }
 
     // (5) Policy.
-    let permit = permit(caller, place, method, request, &target, deed).map_err(unrecorded)?;
+    let permit = match permit(caller, place, method, request, &target, deed) {
+        Ok(permit) => permit,
+        Err(error) => {
+            if let Some(State::Held(held)) = &state {
+                hold::abandon(ports, held);
+            }
+            return Err(unrecorded(error));
+        }
+    };
     if permit.is_write() && ports.store_is_away() {
         return Err(unrecorded(Rejection::StoreAway));
     }
     if caller.era == Era::Legacy {
         target.snapshot = sync::ask_legacy(ports, server, &target.snapshot).await;
     }
-    let era = target
-        .snapshot
-        .facts
-        .era_for(caller.era)
-        .ok_or_else(|| unrecorded(failure(server, UpstreamFault::NoCommonRevision)))?;
+    let era = match &state {
+        Some(State::Held(_)) => Era::Legacy,
+        _ => target
+            .snapshot
+            .facts
+            .era_for(caller.era)
+            .ok_or_else(|| unrecorded(failure(server, UpstreamFault::NoCommonRevision)))?,
+    };
     if !method.exists_in(era) {
         return Err(unrecorded(Rejection::SubscriptionAcrossEras));
     }
-    check_param_headers(caller, request, &target).map_err(unrecorded)?;
-    let state =
-        open_request_state(ports, caller, request, server, &target.name).map_err(unrecorded)?;
+    let askable = askable_client(caller, era, method, request);
+    if !ports.is_holding() {
+        check_param_headers(caller, request, &target).map_err(unrecorded)?;
+        if let Some(capabilities) = &askable {
+            let object = hold::object_name(caller, server, capabilities);
+            return elsewhere(ports, caller, &object, request).await;
+        }
+    }
+
+    let mut finisher = Finisher::new(
+        ports,
+        caller,
+        deed.clone(),
+        server.clone(),
+        era,
+        method,
+        permit,
+    );
+    finisher.about(request);
+    finisher.log_level = finisher
+        .log_level
+        .filter(|_| era == Era::Legacy && target.snapshot.facts.logging);
+    finisher.askable = askable;
+    finisher.route.on_line = era == Era::Legacy && is_on_line(server, &target.snapshot.facts);
+    if finisher.route.on_line && outlives_call(method) {
+        return Err(unrecorded(failure(server, UpstreamFault::NoSubscriptions)));
+    }
+    if let Some(State::Held(held)) = state {
+        return hold::retry(finisher, request, held).await;
+    }
+    if state == Some(State::Again) && !hold::follows_links(request) {
+        return Err(unrecorded(Rejection::InputRefused));
+    }
 
     // (7) What goes out.
-    let own_id = (era == Era::Legacy && ports.client().is_none())
-        .then(|| format!("\"{}\"", caller.request_id));
-    let change = Rewrite {
-        from: caller.era,
-        to: era,
-        name: names_something(method).then_some(target.name.as_str()),
-        request_state: state.as_deref(),
-        own_id: own_id.as_deref(),
-    };
-    let body = rewrite(request, change);
-    if caller.portal.inspect == Inspect::Log {
-        deed.seen
-            .get_or_insert_default()
-            .look(Toward::Server, &body);
+    let shares_session = ports.client().is_none() || caller.era == Era::Modern;
+    let own_id =
+        (era == Era::Legacy && shares_session).then(|| format!("\"{}\"", caller.request_id));
+    if let Some(own_id) = &own_id {
+        finisher.sent_id.clone_from(own_id);
     }
+    if caller.era == Era::Legacy && ports.kept().is_some() {
+        finisher.route.call = Some(random_id(ports));
+    }
+    finisher.again = rounds::again(ports, caller, era, request, &target);
+    let server_state = match &state {
+        Some(State::Server(state)) => Some(state.as_str()),
+        _ => None,
+    };
+    let body = rewrite(
+        request,
+        Rewrite {
+            from: caller.era,
+            to: era,
+            name: names_something(method).then_some(target.name.as_str()),
+            request_state: server_state,
+            input_responses: None,
+            own_id: own_id.as_deref(),
+            client: finisher.again.as_deref().map(Again::speaker),
+        },
+    );
+    finisher.inspect_outgoing(&body);
+    deed.seen = finisher.deed.seen;
 
     // (10, first half) A write's intent is durable before it leaves.
-    if permit.is_write() {
-        let intent = Ending {
-            kind: Kind::Intent,
-            status: Status::Pending,
-            reason: None,
-            reply_bytes: 0,
-        };
-        ports
-            .append(vec![caller.event(ports, deed, intent)])
-            .await
-            .map_err(|_| unrecorded(Internal::AuditAway))?;
-    }
+    finisher.intend().await.map_err(unrecorded)?;
 
     // (8) Upstream.
     ports.note_in_flight(request.id.text, Some(&server.id));
-    let sending = Sending {
-        permit: &permit,
-        server,
-        era,
-        method,
-        target: &target,
-        sent_id: own_id.as_deref().unwrap_or(request.id.text),
-        body,
+    if finisher.askable.is_some() {
+        return hold::begin(finisher, body).await;
+    }
+    let replied = match era {
+        Era::Modern if finisher.again.is_some() && finisher.route.call.is_some() => {
+            return rounds::first(finisher, body).await;
+        }
+        Era::Modern => {
+            let call = ModernCall {
+                method,
+                name: target.name.clone(),
+                headers: mirrored(&target, request),
+                body,
+            };
+            send_modern(&finisher.route, call).await
+        }
+        Era::Legacy => {
+            let level = finisher.log_level.as_deref();
+            send_legacy(&finisher.route, &finisher.sent_id, level, body).await
+        }
     };
-    let (reply, session) = send(ports, caller, request, sending)
-        .await
-        .map_err(|fault| unrecorded(failure(server, fault)))?;
+    let replied = replied.map_err(|fault| unrecorded(failure(server, fault)))?;
 
     // (9, 10) What comes back.
-    let finisher = Finisher {
-        ports: ports.clone(),
-        caller: caller.clone(),
-        deed: deed.clone(),
-        came_back: Cell::default(),
-        server: server.clone(),
-        server_era: era,
-        session,
-        request_id: request.id.text.to_owned(),
-        sent_id: own_id.unwrap_or_else(|| request.id.text.to_owned()),
-        progress_token: request
-            .params
-            .meta
-            .progress_token
-            .map(|token| token.text.to_owned()),
-        method,
-        permit: Rc::new(permit),
-    };
-    answer(finisher, reply).await
+    answer(finisher, replied).await
+}
+
+/// Has an object do the whole of a call: what can be asked in the middle outlives its request.
+async fn elsewhere<P: Ports>(
+    ports: &P,
+    caller: &Caller,
+    object: &str,
+    request: &Request<'_>,
+) -> Result<Reply<Original<P>>, Ended> {
+    let handed = ports.hand_over(caller, object, request.body).await;
+    let original = handed.map_err(unrecorded)?;
+    Ok(Reply {
+        status: 200,
+        headers: Vec::new(),
+        body: ReplyBody::Original(original),
+        call: None,
+    })
+}
+
+/// What a modern client declared, where its call goes to a legacy server that may ask it.
+fn askable_client(
+    caller: &Caller,
+    era: Era,
+    method: Method,
+    request: &Request<'_>,
+) -> Option<String> {
+    let crosses = caller.era == Era::Modern && era == Era::Legacy && method.may_ask();
+    let declared = request
+        .params
+        .meta
+        .client_capabilities
+        .filter(|_| crosses)?;
+    askable(declared.text)
+}
+
+fn mirrored(target: &Target, request: &Request<'_>) -> Vec<(String, String)> {
+    let tool = target.tool().filter(|tool| !tool.headers.is_empty());
+    let arguments = request.params.arguments.map(|raw| raw.text);
+    tool.map(|tool| param_headers::of_call(&tool.headers, arguments))
+        .unwrap_or_default()
 }
 
 /// (5) The decision. Forbidden reads like unknown.
@@ -205,7 +288,7 @@ fn permit(
     }
 }
 
-fn names_something(method: Method) -> bool {
+pub(super) fn names_something(method: Method) -> bool {
     matches!(
         method,
         Method::ToolsCall | Method::PromptsGet | Method::Complete
@@ -229,41 +312,25 @@ fn check_param_headers(
         .map_err(|message| Rejection::HeaderMismatch(message.into()).into())
 }
 
-/// What a server's request state is bound to.
-pub(super) fn state_binding<'a>(
-    caller: &'a Caller,
-    server: &'a Server,
-    request: &'a str,
-) -> Binding<'a> {
-    Binding {
-        kind: "request_state",
-        principal: &caller.principal.subject,
-        place: &server.id,
-        request,
-    }
-}
-
-fn open_request_state<P: Ports>(
+/// What a client brought from an earlier round.
+fn opened_state<P: Ports>(
     ports: &P,
     caller: &Caller,
+    method: Method,
     request: &Request<'_>,
     server: &Server,
     target: &str,
-) -> Result<Option<String>, PortalError> {
-    let Some(state) = &request.params.request_state else {
+) -> Result<Option<State>, PortalError> {
+    let Some(sealed) = &request.params.request_state else {
         return Ok(None);
     };
-    let request_name = format!("{} {target}", request.method);
-    ports
-        .sealer()
-        .open(
-            state_binding(caller, server, &request_name),
-            &state.value,
-            ports.now_ms(),
-        )
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .map(Some)
-        .ok_or_else(|| Rejection::BadSeal.into())
+    let asked = Asked {
+        method,
+        server: &server.id,
+        target,
+        arguments: request.params.arguments.map_or("", |raw| raw.text),
+    };
+    state::open(ports, caller, asked, &sealed.value).map(Some)
 }
 
 fn failure(server: &Server, fault: UpstreamFault) -> UpstreamFailure {
@@ -274,39 +341,26 @@ fn failure(server: &Server, fault: UpstreamFault) -> UpstreamFailure {
 }
 
 /// (9, 10) Turns the reply into the client's.
-async fn answer<P: Ports>(
+pub(super) async fn answer<P: Ports>(
     finisher: Finisher<P>,
     replied: Replied<P::Body>,
 ) -> Result<Reply<Original<P>>, Ended> {
-    let fault = |fault: UpstreamFault| unrecorded(failure(&finisher.server, fault));
-    let (status, whole) = match replied {
-        Replied::Read(status, whole) => (status, whole),
-        Replied::Opened(opened) => {
+    let fault = |fault: UpstreamFault| unrecorded(failure(&finisher.route.server, fault));
+    let (status, whole) = match replied.read().await.map_err(fault)? {
+        Reading::Whole(status, whole) => (status, whole),
+        Reading::Events(body) => {
+            let messages = finisher.route.source(body).messages();
+            return stream::answer(finisher, messages).await;
+        }
+        Reading::Line(opened) => {
             let messages = finisher.call_on_line(*opened);
             return stream::answer(finisher, messages).await;
         }
-        Replied::Unread(reply) => {
-            let meant = status_fault(reply.status, reply.retry_after_s);
-            match (reply.kind, meant) {
-                (_, Some(refused)) if !may_answer(reply.status) => return Err(fault(refused)),
-                (BodyKind::Json, _) => {
-                    let status = reply.status;
-                    let whole = reply.body.whole(REPLY_BODY_BYTES_MAX).await;
-                    (status, whole.map_err(fault)?)
-                }
-                (_, Some(refused)) => return Err(fault(refused)),
-                (BodyKind::Events, None) => {
-                    let messages = finisher.source(reply.body).messages();
-                    return stream::answer(finisher, messages).await;
-                }
-                (BodyKind::Other, None) => {
-                    let reason = "neither JSON nor an event stream";
-                    return Err(fault(UpstreamFault::BadAnswer(reason)));
-                }
-            }
-        }
     };
     let outcome = match finisher.read(&whole.bytes, status) {
+        Ok(outcome) if outcome.asks.is_some() => {
+            return stream::answer(finisher, one(Ok(whole.bytes))).await;
+        }
         Ok(outcome) => outcome,
         Err(reason) => {
             let meant = status_fault(status, None).unwrap_or(UpstreamFault::BadAnswer(reason));
@@ -317,24 +371,18 @@ async fn answer<P: Ports>(
         .finish(outcome, whole.bytes.len())
         .await
         .map_err(|error| (error, true))?;
+    let said = changed.as_deref().unwrap_or(&whole.bytes);
+    let status = http_status(finisher.caller.era, finisher.server_era, said, status);
     let body = match changed {
         Some(bytes) => ReplyBody::Json(bytes),
         None => ReplyBody::Original(whole.original),
     };
     Ok(Reply {
-        status: reply_status(finisher.caller.era, status),
+        status,
         headers: Vec::new(),
         body,
+        call: None,
     })
-}
-
-/// A JSON-RPC answer is HTTP 200, except that 2026-07-28 gives its own errors 400 and 404.
-fn reply_status(era: Era, upstream: u16) -> u16 {
-    if era == Era::Modern && matches!(upstream, 400 | 404) {
-        upstream
-    } else {
-        200
-    }
 }
 
 /// Records an error and returns what the caller is told: where a write was made and its end could not be recorded, that.

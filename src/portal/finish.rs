@@ -2,50 +2,24 @@
 //!
 //! The answer is recorded before it is passed on where the call could change something, and soon after otherwise.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
-use super::call::state_binding;
-use super::caller::{Caller, Deed, Ending};
-use super::inspect::{Seen, Toward};
-use super::ports::{AuditSink, Ports, UpstreamSession};
+use super::caller::{Deed, Ending};
+use super::finisher::Finisher;
+use super::inspect::Toward;
+use super::keeper::Keeper;
+use super::ports::Ports;
+use super::questions::{Question, links_first};
+use super::rounds::Asks;
+use super::state::{self, Asked, State};
 use crate::audit::{Kind, Status};
-use crate::config::{Inspect, Server};
-use crate::error::{Internal, PortalError, Rejection, UpstreamFailure, UpstreamFault, to_wire};
+use crate::config::Inspect;
+use crate::error::{
+    HEADER_MISMATCH, Internal, MISSING_CAPABILITY, PortalError, UNSUPPORTED_VERSION,
+    UpstreamFailure, UpstreamFault, to_wire,
+};
 use crate::mcp::json::{Raw, escape_into, splice};
 use crate::mcp::reply::{Direction, Glance};
 use crate::mcp::{Era, Method, reply as wire_reply};
-use crate::policy::Permit;
 use crate::upstream::body::result_supplement;
-use crate::upstream::source::Source;
-
-/// What is needed to end a call properly.
-pub struct Finisher<P: Ports> {
-    /// The world.
-    pub ports: P,
-    /// Who called.
-    pub caller: Rc<Caller>,
-    /// What they did.
-    pub deed: Deed,
-    /// What inspection saw of what came back.
-    pub came_back: Cell<Seen>,
-    /// Where.
-    pub server: Rc<Server>,
-    /// How the server speaks.
-    pub server_era: Era,
-    /// The legacy session the call was made in.
-    pub session: Option<UpstreamSession>,
-    /// The id of the client's request, as JSON text.
-    pub request_id: String,
-    /// The id under which the server knows it.
-    pub sent_id: String,
-    /// The client's progress token, as JSON text.
-    pub progress_token: Option<String>,
-    /// The method.
-    pub method: Method,
-    /// The permit of the call, for what belongs to it: taking its stream up again, answering for an absent client.
-    pub permit: Rc<Permit>,
-}
 
 /// What an answer was.
 pub struct Finished {
@@ -54,21 +28,23 @@ pub struct Finished {
     /// The client's answer, where it is not the server's own.
     pub(super) changed: Option<Vec<u8>>,
     refused: Option<PortalError>,
+    /// What a client in a session is asked before the call goes on.
+    pub(super) asks: Option<Asks>,
+}
+
+impl Finished {
+    fn of(status: Status) -> Self {
+        Self {
+            status,
+            reason: None,
+            changed: None,
+            refused: None,
+            asks: None,
+        }
+    }
 }
 
 impl<P: Ports> Finisher<P> {
-    /// The messages of the call, from the body that carries them.
-    pub fn source(&self, body: P::Body) -> Source<P> {
-        let (permit, server) = (self.permit.clone(), self.server.clone());
-        Source::new(
-            self.ports.clone(),
-            permit,
-            server,
-            self.session.clone(),
-            body,
-        )
-    }
-
     /// Reads an answer and makes the client's of it.
     ///
     /// # Errors
@@ -101,6 +77,9 @@ impl<P: Ports> Finisher<P> {
             {
                 return Err("an answer to something else");
             }
+            if let Some(finished) = glance.error.and_then(|error| self.links_first(error.text)) {
+                return Ok(finished);
+            }
             // An error without an id is about this request: it is the only one in this exchange.
             let changed = match glance.id {
                 Some(id) if id.text == self.request_id => None,
@@ -111,10 +90,8 @@ impl<P: Ports> Finisher<P> {
                 None => glance.error.map(|error| self.error_with_id(error.text)),
             };
             return Ok(Finished {
-                status: Status::RpcError,
-                reason: None,
                 changed,
-                refused: None,
+                ..Finished::of(Status::RpcError)
             });
         }
         if status >= 400 {
@@ -126,8 +103,11 @@ impl<P: Ports> Finisher<P> {
         if glance.is_task() {
             return Err("a task handle, which was not asked for");
         }
+        if glance.wants_input() && self.server_era == Era::Legacy {
+            return Err("a request for input that its revision does not have");
+        }
         if glance.wants_input() {
-            return Ok(self.input_required(message, &glance));
+            return self.input_required(message, &glance);
         }
         let status = if glance.is_error {
             Status::ToolError
@@ -135,10 +115,8 @@ impl<P: Ports> Finisher<P> {
             Status::Ok
         };
         Ok(Finished {
-            status,
-            reason: None,
             changed: self.supplemented(message, &glance),
-            refused: None,
+            ..Finished::of(status)
         })
     }
 
@@ -152,50 +130,109 @@ impl<P: Ports> Finisher<P> {
         is_same_id(id.text, &self.request_id)
     }
 
-    /// The server asks for input: its state leaves sealed. Across eras nobody can be asked yet.
-    fn input_required(&self, message: &[u8], glance: &Glance<'_>) -> Finished {
-        let ended = |changed, refused| Finished {
-            status: Status::InputRequired,
-            reason: None,
-            changed,
-            refused,
-        };
-        if self.caller.era == Era::Legacy {
-            return ended(None, Some(Rejection::InputAcrossEras.into()));
+    /// The server asks for input. Its state leaves sealed to a client that answers with its next request; a client in a
+    /// session is asked there.
+    fn input_required(
+        &self,
+        message: &[u8],
+        glance: &Glance<'_>,
+    ) -> Result<Finished, &'static str> {
+        if !self.method.may_ask() {
+            return Err("a request for input where none is possible");
         }
-        let Some(state) = glance.request_state else {
-            return ended(None, None);
+        let plain = glance
+            .request_state
+            .map(|state| serde_json::from_str::<String>(state.text).unwrap_or_default());
+        if self.caller.era == Era::Legacy {
+            let asks = Asks::read(glance, plain).ok_or("a request for what no client can give")?;
+            return Ok(Finished {
+                asks: Some(asks),
+                ..Finished::of(Status::InputRequired)
+            });
+        }
+        let (Some(state), Some(plain)) = (glance.request_state, plain) else {
+            return Ok(Finished::of(Status::InputRequired));
         };
-        let plain = serde_json::from_str::<String>(state.text).unwrap_or_default();
-        let mut nonce = [0_u8; 24];
-        self.ports.fill(&mut nonce);
-        let request = format!(
-            "{} {}",
-            self.method.as_str(),
-            self.deed.target.as_deref().unwrap_or_default()
-        );
-        let binding = state_binding(&self.caller, &self.server, &request);
-        match self
-            .ports
-            .sealer()
-            .seal(binding, plain.as_bytes(), self.ports.now_ms(), nonce)
-        {
-            Some(sealed) => {
+        Ok(match self.sealed(&State::Server(plain)) {
+            Ok(sealed) => {
                 let mut quoted = Vec::with_capacity(sealed.len().saturating_add(2));
                 escape_into(&mut quoted, &sealed);
-                ended(
-                    Some(splice(message, &[(state.start..state.end, &quoted)])),
-                    None,
-                )
+                Finished {
+                    changed: Some(splice(message, &[(state.start..state.end, &quoted)])),
+                    ..Finished::of(Status::InputRequired)
+                }
             }
-            None => ended(None, Some(Internal::Platform.into())),
-        }
+            Err(error) => Finished {
+                refused: Some(error),
+                ..Finished::of(Status::InputRequired)
+            },
+        })
     }
 
-    /// What a modern client requires of a result and the server did not send.
+    /// A state for this request's client.
+    ///
+    /// # Errors
+    /// [`Internal::Platform`](crate::error::Internal::Platform).
+    pub(super) fn sealed(&self, state: &State) -> Result<String, PortalError> {
+        let asked = Asked {
+            method: self.method,
+            server: &self.route.server.id,
+            target: self.deed.target.as_deref().unwrap_or_default(),
+            arguments: &self.arguments,
+        };
+        state::seal(&self.route.ports, &self.caller, asked, state)
+    }
+
+    /// A result that asks a modern client for input: questions by key, and a sealed state.
+    pub(super) fn asking<'q>(
+        &self,
+        questions: impl Iterator<Item = (String, &'q Question)>,
+        state: &State,
+    ) -> Result<Vec<u8>, PortalError> {
+        let requests: serde_json::Map<String, serde_json::Value> = questions
+            .map(|(key, question)| (key, question.to_input()))
+            .collect();
+        let result = serde_json::json!({
+            "resultType": "input_required",
+            "inputRequests": requests,
+            "requestState": self.sealed(state)?,
+        });
+        Ok(wire_reply::result(
+            &self.request_id,
+            result.to_string().as_bytes(),
+        ))
+    }
+
+    /// A legacy server wants links followed before it begins: a modern client is asked to, and calls again.
+    fn links_first(&self, error: &str) -> Option<Finished> {
+        let crosses = self.caller.era == Era::Modern && self.server_era == Era::Legacy;
+        if !crosses || !self.method.may_ask() {
+            return None;
+        }
+        let links = links_first(error)?;
+        if links
+            .iter()
+            .any(|link| link.missing(self.askable.as_deref()).is_some())
+        {
+            return None;
+        }
+        let keyed = links
+            .iter()
+            .enumerate()
+            .map(|(index, link)| (format!("link_{index}"), link));
+        let changed = self.asking(keyed, &State::Again).ok()?;
+        Some(Finished {
+            changed: Some(changed),
+            ..Finished::of(Status::InputRequired)
+        })
+    }
+
+    /// What a modern client requires of a result and its server did not send; without what only modern results have for a
+    /// legacy client.
     fn supplemented(&self, message: &[u8], glance: &Glance<'_>) -> Option<Vec<u8>> {
         if self.caller.era == Era::Legacy {
-            return None;
+            let (start, end) = member_around(message, glance.result_type?)?;
+            return Some(splice(message, &[(start..end, b"")]));
         }
         let is_cacheable = self.method == Method::ResourcesRead;
         let supplement = result_supplement(
@@ -241,6 +278,7 @@ impl<P: Ports> Finisher<P> {
             reason,
             changed,
             refused,
+            asks: _,
         } = finished;
         let reason = reason.or_else(|| refused.as_ref().map(|error| error.label().to_owned()));
         self.record(status, reason, reply_bytes).await?;
@@ -253,20 +291,21 @@ impl<P: Ports> Finisher<P> {
         reason: Option<String>,
         reply_bytes: usize,
     ) -> Result<(), PortalError> {
-        self.ports.note_in_flight(&self.request_id, None);
+        self.route.ports.note_in_flight(&self.request_id, None);
         let ending = Ending {
             kind: Kind::Outcome,
             status,
             reason,
             reply_bytes: reply_bytes as u64,
         };
-        let event = self.caller.event(&self.ports, &self.done(), ending);
+        let event = self.caller.event(&self.route.ports, &self.done(), ending);
         if !self.deed.is_write {
-            self.ports.queue(event);
+            self.route.ports.queue(event);
             return Ok(());
         }
-        let keeper = Keeper::new(&self.ports, event.clone());
-        self.ports
+        let keeper = Keeper::new(&self.route.ports, event.clone());
+        self.route
+            .ports
             .append(vec![event])
             .await
             .map_err(|_| PortalError::from(Internal::OutcomeUnrecorded))?;
@@ -285,7 +324,7 @@ impl<P: Ports> Finisher<P> {
 
     pub(super) fn failure(&self, fault: UpstreamFault) -> PortalError {
         UpstreamFailure {
-            server: self.server.id.clone(),
+            server: self.route.server.id.clone(),
             fault,
         }
         .into()
@@ -301,34 +340,41 @@ impl<P: Ports> Finisher<P> {
     }
 }
 
+/// The HTTP status of an answer: 200, except that 2026-07-28 gives its own errors 400 and 404, which a legacy server does
+/// not know. `upstream` is the status under which it came.
+pub(super) fn http_status(client: Era, server: Era, answer: &[u8], upstream: u16) -> u16 {
+    if client == Era::Legacy {
+        return 200;
+    }
+    if server == Era::Modern {
+        let is_own = matches!(upstream, 400 | 404);
+        return if is_own { upstream } else { 200 };
+    }
+    let error = Glance::at(answer).ok().and_then(|glance| glance.error);
+    let error: Option<serde_json::Value> =
+        error.and_then(|error| serde_json::from_str(error.text).ok());
+    let code = error.and_then(|error| error.get("code")?.as_i64());
+    let own = [HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION];
+    let is_own = code.is_some_and(|code| own.into_iter().any(|own| i64::from(own) == code));
+    if is_own { 400 } else { 200 }
+}
+
+/// Where a member with this value stands, its name and one comma included. Nothing where its name is not spelled plainly.
+fn member_around(message: &[u8], value: Raw<'_>) -> Option<(usize, usize)> {
+    let before = message.get(..value.start)?.trim_ascii_end();
+    let before = before.strip_suffix(b":")?.trim_ascii_end();
+    let before = before.strip_suffix(b"\"resultType\"")?.trim_ascii_end();
+    if let Some(before) = before.strip_suffix(b",") {
+        return Some((before.len(), value.end));
+    }
+    let after = message.get(value.end..)?;
+    let rest = after.trim_ascii_start();
+    let rest = rest.strip_prefix(b",").unwrap_or(rest);
+    Some((before.len(), message.len().saturating_sub(rest.len())))
+}
+
 /// Whether two ids are one, however they are spelled.
 fn is_same_id(one: &str, other: &str) -> bool {
     let text = |json: &str| serde_json::from_str::<String>(json).ok();
     one == other || text(one).is_some_and(|one| text(other) == Some(one))
-}
-
-/// Queues a row that was not stored for certain, also where nobody waits for that any more. The ledger keeps one row of
-/// an id.
-pub(super) struct Keeper<'p, P: AuditSink> {
-    ports: &'p P,
-    event: Option<crate::audit::Event>,
-}
-
-impl<'p, P: AuditSink> Keeper<'p, P> {
-    pub(super) fn new(ports: &'p P, event: crate::audit::Event) -> Self {
-        let event = Some(event);
-        Self { ports, event }
-    }
-
-    pub(super) fn let_go(mut self) {
-        self.event = None;
-    }
-}
-
-impl<P: AuditSink> Drop for Keeper<'_, P> {
-    fn drop(&mut self) {
-        if let Some(event) = self.event.take() {
-            self.ports.queue(event);
-        }
-    }
 }

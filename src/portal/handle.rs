@@ -11,20 +11,9 @@ use super::{call, discover, list, listen, session, tools};
 use crate::catalog::snapshot::Listing;
 use crate::error::{PortalError, Rejection};
 use crate::mcp::headers::MirrorHeaders;
+use crate::mcp::log_level::LOG_LEVELS;
 use crate::mcp::message::BadMessage;
 use crate::mcp::{Era, Message, Method, Request, Revision, reply};
-
-/// RFC 5424 severities, as MCP names them (2025-11-25, server/utilities/logging).
-const LOG_LEVELS: [&str; 8] = [
-    "debug",
-    "info",
-    "notice",
-    "warning",
-    "error",
-    "critical",
-    "alert",
-    "emergency",
-];
 
 /// Handles one message of an admitted caller. Every refusal is recorded by the time this returns.
 pub async fn handle<P: Ports>(

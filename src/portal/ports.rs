@@ -12,10 +12,12 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
+use super::caller::Caller;
+use super::kept::Kept;
 use crate::audit::Event;
 use crate::catalog::{Snapshot, SnapshotKey};
 use crate::config::Server;
-use crate::error::UpstreamFault;
+use crate::error::{PortalError, UpstreamFault};
 use crate::mcp::Revision;
 use crate::policy::Permit;
 use crate::seal::Sealer;
@@ -164,8 +166,8 @@ pub trait Catalogs {
     fn recent_failure(&self, key: &SnapshotKey) -> Option<UpstreamFault>;
 }
 
-/// What a client declared when it opened a legacy session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a client declared: when it opened a legacy session, or with its request.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ClientFacts {
     /// `capabilities`, as JSON text.
     pub capabilities: String,
@@ -198,13 +200,18 @@ impl ClientFacts {
 }
 
 /// A legacy session with an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct UpstreamSession {
     /// `Mcp-Session-Id`; nothing where the server is stateless.
     pub id: Option<String>,
     /// What was negotiated.
     pub revision: Revision,
-    /// Over HTTP+SSE: where the connection takes messages, for as long as it is open. Such a session is its call's own.
+    /// How much the server was told to log, where it was.
+    #[serde(default)]
+    pub log_level: Option<String>,
+    /// Over HTTP+SSE: where the connection takes messages, for as long as it is open. Such a session is its call's own, and
+    /// where it was written down nothing is left of it.
+    #[serde(skip)]
     pub endpoint: Option<Endpoint>,
 }
 
@@ -216,6 +223,25 @@ impl UpstreamSession {
             .as_ref()
             .map_or(server, |endpoint| &endpoint.place)
     }
+}
+
+/// What waits for an answer of the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parked {
+    /// A request of a legacy server.
+    Server {
+        /// The server's own id, as JSON text.
+        id: String,
+        /// The kept call in which it was asked, where that is known: it ends with the call.
+        call: Option<String>,
+    },
+    /// A question of a call's round.
+    Round {
+        /// The kept call.
+        call: String,
+        /// The server's key.
+        key: String,
+    },
 }
 
 /// Legacy sessions: the client's own, and those with upstreams on its behalf. A caller without a session of its own still
@@ -238,13 +264,15 @@ pub trait Sessions {
     fn connection(&self, place: &str) -> Option<UpstreamSession>;
     /// Parks a server's request and returns the id under which it goes to the client, as JSON text; written before it
     /// is delivered. Nothing where there is no client to ask.
-    async fn park(&self, server: &str, upstream_id: &str) -> Option<String>;
+    async fn park(&self, server: &str, parked: Parked) -> Option<String>;
     /// The id under which a server's request went to the client, without taking it: for its cancellation.
     fn parked(&self, server: &str, upstream_id: &str) -> Option<String>;
     /// Whether a request of a server waits for the client's answer: its silence is no fault then.
     fn is_asking(&self, server: &str) -> bool;
-    /// Takes a parked request by the id the client knows: (server, the server's own id). Each is taken once.
-    async fn unpark(&self, client_id: &str) -> Option<(String, String)>;
+    /// Takes a parked request by the id the client knows: the server, and what waits. Each is taken once.
+    async fn unpark(&self, client_id: &str) -> Option<(String, Parked)>;
+    /// Forgets what a call asked: it ended.
+    fn forget_parked(&self, call: &str);
     /// Notes which server works on a request of the client, or that none does any more.
     fn note_in_flight(&self, request_id: &str, server: Option<&str>);
     /// The server that works on a request.
@@ -253,6 +281,38 @@ pub trait Sessions {
     fn log_level(&self) -> Option<String>;
     /// Sets it.
     async fn set_log_level(&self, level: &str);
+}
+
+/// Calls that outlive a request: only a Durable Object can keep any.
+pub trait Keeping: Upstreams {
+    /// What this object keeps in memory; nothing outside of one.
+    fn kept(&self) -> Option<Rc<Kept>>;
+    /// Whether this object is one for modern clients' calls.
+    fn is_holding(&self) -> bool;
+    /// Its name.
+    fn object_name(&self) -> String;
+    /// Writes a call's row, until a time in Unix milliseconds. False where it could not be stored.
+    fn keep_call(&self, call: &str, text: &str, expires_at_ms: u64) -> bool;
+    /// Notes where a kept call's stream can be taken up.
+    fn note_event_id(&self, call: &str, last_event_id: &str);
+    /// Reads a call's row, and where its stream can be taken up.
+    fn kept_call(&self, call: &str) -> Option<(String, Option<String>)>;
+    /// Forgets a call's row.
+    fn drop_call(&self, call: &str);
+    /// Goes on with a call of which only the row is left, on the stream its client has.
+    async fn revive(&self, call: &str);
+    /// How long a person may take to answer, in milliseconds.
+    fn input_wait_ms(&self) -> u64;
+    /// Has the object of that name do a modern client's call, and gives what it answers.
+    ///
+    /// # Errors
+    /// The object ended before it answered.
+    async fn hand_over(
+        &self,
+        caller: &Caller,
+        object: &str,
+        body: &[u8],
+    ) -> Result<<Self::Body as UpstreamBody>::Original, PortalError>;
 }
 
 /// The rules in force.
@@ -290,6 +350,7 @@ pub trait Ports:
     + AuditSink
     + Catalogs
     + Sessions
+    + Keeping
     + Rules
     + Toggles
     + Seals
@@ -306,6 +367,7 @@ impl<T> Ports for T where
         + AuditSink
         + Catalogs
         + Sessions
+        + Keeping
         + Rules
         + Toggles
         + Seals

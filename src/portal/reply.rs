@@ -14,6 +14,8 @@ pub struct Reply<O> {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: ReplyBody<O>,
+    /// The id under which the call behind a stream is kept, where it can go on without its request.
+    pub call: Option<String>,
 }
 
 /// A body.
@@ -45,6 +47,7 @@ impl<O> Reply<O> {
             status: 200,
             headers: Vec::new(),
             body: ReplyBody::Json(body),
+            call: None,
         }
     }
 
@@ -55,6 +58,7 @@ impl<O> Reply<O> {
             status,
             headers: Vec::new(),
             body: ReplyBody::Empty,
+            call: None,
         }
     }
 
@@ -65,6 +69,7 @@ impl<O> Reply<O> {
             status: 200,
             headers: Vec::new(),
             body: ReplyBody::Events(events),
+            call: None,
         }
     }
 
@@ -76,6 +81,7 @@ impl<O> Reply<O> {
             status: wire.status,
             headers: Vec::new(),
             body: ReplyBody::Json(reply::error(id, &wire, request_id)),
+            call: None,
         }
     }
 }

@@ -4,7 +4,8 @@
 use std::rc::Rc;
 
 use super::caller::{Caller, Deed};
-use super::ports::{Ports, UpstreamSession};
+use super::ports::{Parked, Ports, UpstreamSession};
+use super::rounds;
 use crate::config::PortalServer;
 use crate::error::{PortalError, Rejection};
 use crate::limits::CLIENT_EVENT_BYTES_MAX;
@@ -18,14 +19,19 @@ use crate::upstream::legacy_request;
 use crate::upstream::session as upstream_session;
 
 /// Makes a server's request the portal's own request to the client: under an id, and a progress token, that name the
-/// server. Nothing where there is no client to ask.
+/// server. `call` is the kept call in which it asks. Nothing where there is no client to ask.
 pub async fn ask_client<P: Ports>(
     ports: &P,
     server: &str,
     message: &[u8],
     id: Raw<'_>,
+    call: Option<String>,
 ) -> Option<Vec<u8>> {
-    let client_id = ports.park(server, id.text).await?;
+    let parked = Parked::Server {
+        id: id.text.to_owned(),
+        call,
+    };
+    let client_id = ports.park(server, parked).await?;
     let mut edits = vec![(id.start..id.end, client_id.into_bytes())];
     if let Some(token) = progress_token(message) {
         let mut quoted = Vec::new();
@@ -53,7 +59,7 @@ pub async fn from_server<P: Ports>(ports: &P, server: &str, message: &[u8]) -> O
     use crate::mcp::reply::Direction;
     let glance = Glance::at(message).ok()?;
     match (glance.direction()?, glance.method_name()) {
-        (Direction::Request, _) => ask_client(ports, server, message, glance.id?).await,
+        (Direction::Request, _) => ask_client(ports, server, message, glance.id?, None).await,
         (Direction::Notification, Some("notifications/cancelled")) => {
             cancelled_for_client(ports, server, message)
         }
@@ -83,10 +89,20 @@ pub async fn answered<P: Ports>(
         method: "response".to_owned(),
         ..Deed::default()
     };
-    let Some((server, upstream_id)) = ports.unpark(response.id.text).await else {
+    let Some((server, parked)) = ports.unpark(response.id.text).await else {
         let error = PortalError::from(Rejection::NobodyWaits);
         caller.refuse(ports, &deed, error.label());
         return Err(error);
+    };
+    let upstream_id = match parked {
+        Parked::Server { id, .. } => id,
+        Parked::Round { call, key } => {
+            let result = Glance::at(response.body)
+                .ok()
+                .and_then(|glance| serde_json::from_str(glance.result?.text).ok());
+            rounds::answered(ports, &call, &key, result).await;
+            return Ok(());
+        }
     };
     let id = response.id;
     let body = splice(response.body, &[(id.start..id.end, upstream_id.as_bytes())]);
@@ -99,6 +115,9 @@ pub async fn notified<P: Ports>(ports: &P, caller: &Rc<Caller>, notification: &N
     let params = &notification.params;
     match Method::parse(&notification.method) {
         Some(Method::Cancelled) => {
+            if let (Some(id), Some(kept)) = (params.request_id, ports.kept()) {
+                kept.cancel(id.text);
+            }
             let server = params.request_id.and_then(|id| ports.in_flight(id.text));
             if let Some(server) = server {
                 deliver(ports, caller, &server, notification.body.to_vec()).await;

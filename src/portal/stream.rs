@@ -10,12 +10,15 @@ use futures::StreamExt as _;
 use futures::future::{Either, select};
 use futures::stream::LocalBoxStream;
 
-use super::finish::Finisher;
+use super::finish::http_status;
+use super::finisher::Finisher;
 use super::ports::{Original, Ports};
+use super::record::CallRecord;
 use super::relay::Relay;
 use super::reply::{Outgoing, Reply};
 use crate::error::PortalError;
 use crate::limits::KEEP_ALIVE_MS;
+use crate::mcp::Era;
 use crate::upstream::source::Messages;
 
 /// How long the choice between a JSON reply and a stream waits for the server's first message.
@@ -26,8 +29,17 @@ pub(super) async fn answer<P: Ports>(
     finisher: Finisher<P>,
     messages: Messages,
 ) -> Result<Reply<Original<P>>, (PortalError, bool)> {
-    let ports = finisher.ports.clone();
+    let ports = finisher.route.ports.clone();
     let began_ms = ports.now_ms();
+    // A legacy client can come back for the rest of a stream, also after its object began anew.
+    let (client_era, server_era) = (finisher.caller.era, finisher.server_era);
+    let record = finisher
+        .route
+        .call
+        .clone()
+        .filter(|_| finisher.caller.era == Era::Legacy)
+        .map(|call| (call, CallRecord::of(&finisher)));
+    let last_event_id = finisher.route.last_event_id.clone();
     let is_stream = Rc::new(Cell::new(false));
     // The stream owns the read that is under way, so giving up waiting for it loses nothing.
     let mut messages = futures::stream::unfold(
@@ -49,13 +61,29 @@ pub(super) async fn answer<P: Ports>(
         }
     };
     if let Some((Outgoing::Message(message), true)) = first {
-        return Ok(Reply::json(message));
+        let status = http_status(client_era, server_era, &message, 200);
+        return Ok(Reply {
+            status,
+            ..Reply::json(message)
+        });
     }
     let messages = futures::stream::iter(first)
         .chain(messages)
         .map(|(message, _)| message);
+    let call = record.map(|(call, record)| {
+        if ports.kept_call(&call).is_none() {
+            ports.keep_call(&call, &record.to_text(), u64::MAX);
+            if let Some(id) = last_event_id.borrow().as_deref() {
+                ports.note_event_id(&call, id);
+            }
+        }
+        call
+    });
     let events = kept_alive(ports, messages.boxed_local(), began_ms);
-    Ok(Reply::events(events))
+    Ok(Reply {
+        call,
+        ..Reply::events(events)
+    })
 }
 
 /// Says something on a quiet stream, so that the connection is kept open and a client that left is noticed. What counts

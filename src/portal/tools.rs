@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::caller::{Caller, Deed, Ending};
-use super::finish::Keeper;
+use super::keeper::Keeper;
 use super::list::offer;
 use super::ports::{Original, Ports};
 use super::reply::Reply;

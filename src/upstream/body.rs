@@ -21,9 +21,22 @@ pub struct Rewrite<'a> {
     pub name: Option<&'a str>,
     /// The server's own request state, opened.
     pub request_state: Option<&'a str>,
+    /// Answers to what the server asked, as JSON text, where the client gave them in its session.
+    pub input_responses: Option<&'a str>,
+    /// Who speaks to a modern server, where the client does not say so itself.
+    pub client: Option<Speaker<'a>>,
     /// The id and progress token under which the server knows the request, as JSON text, where several clients share a
     /// session with it and theirs could be the same.
     pub own_id: Option<&'a str>,
+}
+
+/// A client of another era, as a modern server is told about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Speaker<'a> {
+    /// What it declared of what it can be asked, and what it calls itself.
+    pub client: &'a ClientFacts,
+    /// How much it wants logged.
+    pub log_level: Option<&'a str>,
 }
 
 /// Writes the message for the server. The id stays the client's own where nobody else's could be the same.
@@ -140,13 +153,18 @@ fn params_across(out: &mut Vec<u8>, params: &Params<'_>, change: Rewrite<'_>) {
         }
         members.out.push(b'}');
     }
+    if let Some(responses) = change.input_responses {
+        members.raw("inputResponses", responses);
+    }
+    if let Some(state) = change.request_state {
+        members.text("requestState", state);
+    }
     members.key("_meta");
     meta_across(members.out, &params.meta, change);
     out.push(b'}');
 }
 
-/// Progress and trace context cross; what only one era knows does not. Across eras nobody can be asked anything, so no
-/// capability is declared.
+/// Progress and trace context cross; what only one era knows does not.
 fn meta_across(out: &mut Vec<u8>, meta: &Meta<'_>, change: Rewrite<'_>) {
     out.push(b'{');
     let mut members = Members {
@@ -154,7 +172,15 @@ fn meta_across(out: &mut Vec<u8>, meta: &Meta<'_>, change: Rewrite<'_>) {
         is_first: true,
     };
     if change.to == Era::Modern {
-        modern_meta(&mut members, &ClientFacts::portal());
+        match change.client {
+            Some(speaker) => {
+                modern_meta(&mut members, speaker.client);
+                if let Some(level) = speaker.log_level {
+                    members.text("io.modelcontextprotocol/logLevel", level);
+                }
+            }
+            None => modern_meta(&mut members, &ClientFacts::portal()),
+        }
     }
     if let Some(token) = meta.progress_token {
         members.raw("progressToken", change.own_id.unwrap_or(token.text));
@@ -271,6 +297,8 @@ mod tests {
             to: Era::Modern,
             name: Some("get"),
             request_state: Some("theirs"),
+            input_responses: None,
+            client: None,
             own_id: None,
         };
         let text = rewritten(MODERN, change);
@@ -291,6 +319,8 @@ mod tests {
             to: Era::Legacy,
             name: Some("get"),
             request_state: None,
+            input_responses: None,
+            client: None,
             own_id: None,
         };
         let value: Value = serde_json::from_str(&rewritten(MODERN, change)).unwrap();
@@ -308,6 +338,8 @@ mod tests {
             to: Era::Modern,
             name: Some("p"),
             request_state: None,
+            input_responses: None,
+            client: None,
             own_id: None,
         };
         let value: Value = serde_json::from_str(&rewritten(body, change)).unwrap();

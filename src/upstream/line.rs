@@ -92,6 +92,7 @@ pub async fn open<'a, P: Ports>(
             id: None,
             // Nothing is negotiated yet, and this one has no header that would say so.
             revision: Revision::V2024_11_05,
+            log_level: None,
             endpoint: Some(Endpoint::new(address, &server.id, &random_id(ports))),
         },
         early: None,

@@ -7,6 +7,7 @@ use super::rpc::{self, Answer, Question};
 use super::{legacy_end, legacy_request};
 use crate::config::Server;
 use crate::error::UpstreamFault;
+use crate::mcp::log_level::severity;
 use crate::mcp::{Era, Revision};
 use crate::policy::Permit;
 use crate::portal::ports::{ClientFacts, Ports, UpstreamSession, Upstreams};
@@ -45,16 +46,40 @@ pub async fn open<U: Upstreams>(
     server: &Server,
     client: &ClientFacts,
 ) -> Result<(UpstreamSession, Initialized), UpstreamFault> {
-    let answered = rpc::ask(
-        upstreams,
-        permit,
-        server,
-        Question {
-            id: INITIALIZE_ID,
-            request: legacy_request(server, None, initialize(client)),
-        },
-    )
-    .await?;
+    shake_hands(upstreams, permit, server, client, &[]).await
+}
+
+/// Opens a session with a server that is known to be modern, to learn whether it also speaks to older clients. It may
+/// require of every request what its own revision requires.
+///
+/// # Errors
+/// As [`open`].
+pub async fn probe<U: Upstreams>(
+    upstreams: &U,
+    permit: &Permit,
+    server: &Server,
+) -> Result<(UpstreamSession, Initialized), UpstreamFault> {
+    let headers = [("Mcp-Method", "initialize")];
+    shake_hands(upstreams, permit, server, &ClientFacts::portal(), &headers).await
+}
+
+async fn shake_hands<U: Upstreams>(
+    upstreams: &U,
+    permit: &Permit,
+    server: &Server,
+    client: &ClientFacts,
+    headers: &[(&'static str, &str)],
+) -> Result<(UpstreamSession, Initialized), UpstreamFault> {
+    let mut request = legacy_request(server, None, initialize(client));
+    let headers = headers.iter();
+    request
+        .headers
+        .extend(headers.map(|(name, value)| ((*name).into(), (*value).to_owned())));
+    let question = Question {
+        id: INITIALIZE_ID,
+        request,
+    };
+    let answered = rpc::ask(upstreams, permit, server, question).await?;
     let session_id = answered.session_id.clone();
     if matches!(answered.answer, Some(Answer::Error(_))) {
         return Err(UpstreamFault::NoCommonRevision);
@@ -63,6 +88,7 @@ pub async fn open<U: Upstreams>(
     let session = UpstreamSession {
         id: session_id,
         revision,
+        log_level: None,
         endpoint: None,
     };
     upstreams
@@ -121,6 +147,28 @@ pub async fn current<P: Ports>(
         set_log_level(ports, permit, server, &session, &level).await;
     }
     Ok(session)
+}
+
+/// Has a server log as much as somebody wants, where it was told to log less: a session has one level for all who share
+/// it, and each of them gets what they asked for.
+pub async fn follow_log_level<P: Ports>(
+    ports: &P,
+    permit: &Permit,
+    server: &Server,
+    subject: &str,
+    session: &UpstreamSession,
+    level: &str,
+) {
+    let told = session.log_level.as_deref();
+    if told.is_some_and(|told| severity(told) <= severity(level)) || severity(level).is_none() {
+        return;
+    }
+    set_log_level(ports, permit, server, session, level).await;
+    let told = UpstreamSession {
+        log_level: Some(level.to_owned()),
+        ..session.clone()
+    };
+    ports.remember_upstream(subject, &server.id, told).await;
 }
 
 /// Tells a server how much to log. A server that does not log is no failure.

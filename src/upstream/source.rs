@@ -13,7 +13,7 @@ use super::chunks::{Chunks, Heard, Posting, chunks, hear};
 use super::legacy_stream;
 use super::line::{Opened, message_in, post};
 use crate::config::Server;
-use crate::error::UpstreamFault;
+use crate::error::{PortalError, UpstreamFailure, UpstreamFault};
 use crate::limits::{CALL_TIMEOUTS_MAX, UPSTREAM_EVENT_BYTES_MAX};
 use crate::mcp::event_stream::{Event, EventReader};
 use crate::policy::Permit;
@@ -29,7 +29,7 @@ const RESUMPTION_PAUSE_MS: u64 = 1_000;
 const RESUMPTION_PAUSE_MS_MAX: u64 = 30_000;
 
 /// Messages in their order; the first error is the end.
-pub type Messages = LocalBoxStream<'static, Result<Vec<u8>, UpstreamFault>>;
+pub type Messages = LocalBoxStream<'static, Result<Vec<u8>, PortalError>>;
 
 /// Where a stream can be taken up again: the last event id, shared with whoever keeps it.
 pub type LastEventId = Rc<RefCell<Option<String>>>;
@@ -53,6 +53,8 @@ pub struct Source<P: Ports> {
     /// When the call ends whatever the server still sends.
     ends_ms: u64,
     last_event_id: LastEventId,
+    /// The kept call whose row says it too.
+    call: Option<String>,
     pause_ms: u64,
     resumptions: u32,
 }
@@ -116,6 +118,7 @@ impl<P: Ports> Source<P> {
             began_ms,
             ends_ms: began_ms.saturating_add(life_ms),
             last_event_id: LastEventId::default(),
+            call: None,
             pause_ms: RESUMPTION_PAUSE_MS,
             resumptions: 0,
         }
@@ -130,22 +133,27 @@ impl<P: Ports> Source<P> {
         permit: Rc<Permit>,
         server: Rc<Server>,
         session: UpstreamSession,
-        last_event_id: String,
+        last_event_id: LastEventId,
+        call: Option<String>,
     ) -> Result<Self, UpstreamFault> {
-        let request = legacy_stream(&server, &session, Some(&last_event_id));
+        let after = last_event_id.borrow().clone().ok_or(UpstreamFault::Cut)?;
+        let request = legacy_stream(&server, &session, Some(&after));
         let reply = ports.send(&permit, &server, request).await?;
         if reply.status != 200 || reply.kind != BodyKind::Events {
             return Err(UpstreamFault::Cut);
         }
-        let source = Self::new(ports, permit, server, Some(session), reply.body);
-        *source.last_event_id.borrow_mut() = Some(last_event_id);
-        Ok(source)
+        Ok(
+            Self::new(ports, permit, server, Some(session), reply.body)
+                .keeping(last_event_id, call),
+        )
     }
 
-    /// Where the stream can be taken up, as far as it was read.
+    /// Notes the last event id where somebody else sees it too, and in the row of a kept call.
     #[must_use]
-    pub fn last_event_id(&self) -> LastEventId {
-        self.last_event_id.clone()
+    pub fn keeping(mut self, last_event_id: LastEventId, call: Option<String>) -> Self {
+        self.last_event_id = last_event_id;
+        self.call = call;
+        self
     }
 
     /// The messages.
@@ -153,7 +161,10 @@ impl<P: Ports> Source<P> {
     pub fn messages(self) -> Messages {
         futures::stream::unfold(Some(self), |source| async move {
             let mut source = source?;
-            let next = source.next().await;
+            let next = source.next().await.map_err(|fault| {
+                let server = source.server.id.clone();
+                PortalError::from(UpstreamFailure { server, fault })
+            });
             let rest = next.is_ok().then_some(source);
             Some((next, rest))
         })
@@ -218,7 +229,11 @@ impl<P: Ports> Source<P> {
         }
         if let Some(id) = event.id {
             // An empty one takes back those before it.
-            *self.last_event_id.borrow_mut() = Some(id).filter(|id| !id.is_empty());
+            let id = Some(id).filter(|id| !id.is_empty());
+            if let (Some(call), Some(id)) = (&self.call, &id) {
+                self.ports.note_event_id(call, id);
+            }
+            *self.last_event_id.borrow_mut() = id;
         }
         if let Some(retry_ms) = event.retry_ms {
             self.pause_ms = retry_ms.min(RESUMPTION_PAUSE_MS_MAX);

@@ -12,11 +12,11 @@ export function nextId() {
 }
 
 /** The JSON-RPC message of a tools/call, as an object. */
-export function callMessage(name, given, id = nextId()) {
+export function callMessage(name, given, { id = nextId(), capabilities = {} } = {}) {
   const _meta = {
     [`${META}protocolVersion`]: VERSION,
     [`${META}clientInfo`]: { name: "bench", version: "1.0.0" },
-    [`${META}clientCapabilities`]: {},
+    [`${META}clientCapabilities`]: capabilities,
   };
   return { jsonrpc: "2.0", id, method: "tools/call", params: { name, arguments: given, _meta } };
 }

@@ -49,3 +49,16 @@ export function benchDocument(issuer) {
     },
   };
 }
+
+/** The same rules in front of two servers: one speaks the current protocol, the other the one before it. */
+export function pairDocument(issuer) {
+  const { portals, servers, ...rest } = benchDocument(issuer);
+  return {
+    ...rest,
+    portals: { main: { ...portals.main, servers: ["modern", "legacy"] } },
+    servers: {
+      modern: { ...servers.echo, prefix: "modern" },
+      legacy: { ...servers.echo, binding: "MCP_LEGACY", prefix: "legacy" },
+    },
+  };
+}

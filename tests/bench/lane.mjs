@@ -40,10 +40,13 @@ export class Lane {
     socket.on("close", () => this.#fail(new Error("the connection was closed before the answer was whole")));
   }
 
-  /** Sends a whole request and returns `{ status, head, body, ms }`. */
-  send(request) {
+  /**
+   * Sends a whole request and returns `{ status, head, body, ms }`. `onPart` sees what has come of a streamed body
+   * each time there is more of it.
+   */
+  send(request, onPart) {
     return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject, startedMs: performance.now() };
+      this.#waiting = { resolve, reject, onPart, startedMs: performance.now() };
       this.#socket.write(request);
     });
   }
@@ -86,9 +89,11 @@ export class Lane {
         this.#finish(this.#whole());
       }
     } else {
-      const body = unchunk(this.#whole());
-      if (body !== undefined) {
-        this.#finish(body);
+      const { parts, isWhole } = unchunk(this.#whole());
+      if (isWhole) {
+        this.#finish(Buffer.concat(parts));
+      } else if (parts.length > 0) {
+        this.#waiting?.onPart?.(Buffer.concat(parts));
       }
     }
   }
@@ -110,24 +115,24 @@ export class Lane {
   }
 }
 
-/** The body inside a chunked coding, or undefined while its last chunk has not come. */
+/** What has come of the body inside a chunked coding; it is whole when its last chunk has come. */
 function unchunk(coded) {
   const parts = [];
   let at = 0;
   for (;;) {
     const end = coded.indexOf(CRLF, at);
     if (end === -1) {
-      return undefined;
+      return { parts, isWhole: false };
     }
     const size = Number.parseInt(coded.latin1Slice(at, end), 16);
     if (!Number.isInteger(size)) {
       throw new Error("the chunked coding is broken");
     }
     if (coded.length < end + 2 + size + 2) {
-      return undefined;
+      return { parts, isWhole: false };
     }
     if (size === 0) {
-      return Buffer.concat(parts);
+      return { parts, isWhole: true };
     }
     parts.push(coded.subarray(end + 2, end + 2 + size));
     at = end + 2 + size + 2;

@@ -1,8 +1,9 @@
 import { parseArgs } from "node:util";
-import { GOALS } from "./goals.mjs";
+import { GOALS, GROUPS } from "./goals.mjs";
 
 export const USAGE = `npm run bench -- [options]
   --only id,id      only what these goals need: ${GOALS.map(({ id }) => id).join(", ")}
+                    or all of a group: ${Object.keys(GROUPS).join(", ")}
   --json FILE       also write [{ id, value, unit, target, met, note }]
   --quick           a short run: 3 rounds of 600 requests
   --rounds N        interleaved rounds (5)
@@ -37,10 +38,14 @@ export function readOptions(args) {
     },
   });
   const known = GOALS.map(({ id }) => id);
-  const only = values.only?.split(",").map((id) => id.trim());
+  const only = values.only
+    ?.split(",")
+    .map((name) => name.trim())
+    .flatMap((name) => GROUPS[name] ?? [name]);
   const strange = only?.filter((id) => !known.includes(id)) ?? [];
   if (strange.length > 0) {
-    throw new Error(`--only: no goal is called ${strange.join(", ")}; there are ${known.join(", ")}`);
+    const names = [...known, ...Object.keys(GROUPS)].join(", ");
+    throw new Error(`--only: no goal is called ${strange.join(", ")}; there are ${names}`);
   }
   return {
     help: values.help,

@@ -3,13 +3,12 @@
 import { randomBytes } from "node:crypto";
 import { applyConfig } from "../harness/config.mjs";
 import { portalWorkers } from "../harness/worker.mjs";
-import { benchDocument } from "./document.mjs";
 import { migrate } from "./tables.mjs";
 
 const NAME = "portal";
 
-/** The variant; throws when the portal has not been built. */
-export function makePortalVariant(issuer, services) {
+/** The variant with its configuration document; throws when the portal has not been built. */
+export function makePortalVariant(document, services) {
   const setupToken = randomBytes(24).toString("base64url");
   const sealKey = randomBytes(32).toString("base64url");
   return {
@@ -24,7 +23,7 @@ export function makePortalVariant(issuer, services) {
     }),
     async prepare(world) {
       await migrate(await world.mf.getD1Database("DB", NAME));
-      await applyConfig(`http://localhost:${world.ports[NAME]}`, benchDocument(issuer), setupToken);
+      await applyConfig(`http://localhost:${world.ports[NAME]}`, document, setupToken);
     },
   };
 }

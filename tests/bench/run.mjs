@@ -6,15 +6,16 @@ import { fileURLToPath } from "node:url";
 import { eventually } from "../harness/bounded.mjs";
 import { comparePhase, ladderPhase } from "./compare.mjs";
 import { firstPhase } from "./first.mjs";
-import { GOALS, judgeGoals } from "./goals.mjs";
+import { GOALS, GROUPS, judgeGoals } from "./goals.mjs";
 import { readOptions, USAGE } from "./options.mjs";
+import { pairsPhase } from "./pairs.mjs";
 import { pathsPhase } from "./paths.mjs";
 import { sizePhase } from "./size.mjs";
 import { printTable } from "./table.mjs";
 import { countAudit } from "./tables.mjs";
 import { targetPhase } from "./target.mjs";
 import { startIssuer } from "./tokens.mjs";
-import { LADDER, makePortal, makeVariant } from "./variants.mjs";
+import { LADDER, makePairPortal, makePortal, makeVariant } from "./variants.mjs";
 import { makeStateFolder, removeStateFolder, startWorld } from "./world.mjs";
 
 const AUDIT_WAIT_MS = 60_000;
@@ -63,6 +64,9 @@ async function bench(options) {
     if (wants("first_request_vs_js")) {
       Object.assign(measured, await firstPhase(echo, [rival, ...portal], run));
     }
+    if (options.portal && wants(...GROUPS.pairs, ...GROUPS.asks)) {
+      Object.assign(measured, await bridged(issuer, echo, run));
+    }
   } finally {
     await issuer.close();
   }
@@ -103,6 +107,25 @@ async function shared({ echo, rival, portal, run, issuer, wants }) {
   }
 }
 
+/** Clients of both eras on servers of both eras: another document, so another process. */
+async function bridged(issuer, modern, run) {
+  const variants = { modern, legacy: makeVariant("legacy", issuer), portal: await makePairPortal(issuer) };
+  const state = makeStateFolder();
+  try {
+    const world = await startWorld({ variants: Object.values(variants), state, verbose: run.verbose });
+    try {
+      await variants.portal.prepare(world);
+      const measured = await pairsPhase(world, variants, run);
+      await checkAudit(world, variants.portal.name);
+      return measured;
+    } finally {
+      await world.stop();
+    }
+  } finally {
+    removeStateFolder(state);
+  }
+}
+
 /** Speed bought by losing events would be no speed: each measured call must have left its event in D1. */
 async function checkAudit(world, name) {
   const calls = world.audited[name];
@@ -122,12 +145,12 @@ function report(entries, { json }) {
   const rows = [["goal", "target", "value", "met"]];
   for (const { id, target, value, unit, met } of entries) {
     const { title } = GOALS.find((goal) => goal.id === id);
-    const verdict = value === null ? "not measured" : met ? "met" : "MISSED";
+    const judged = target === null ? "-" : met ? "met" : "MISSED";
     rows.push([
       title,
-      `<= ${target}`,
-      value === null ? "-" : `${value}${unit === "us" ? " us" : ""}`,
-      verdict,
+      target === null ? "-" : `<= ${target}`,
+      value === null ? "-" : `${value}${unit === "ratio" ? "" : ` ${unit}`}`,
+      value === null ? "not measured" : judged,
     ]);
   }
   printTable("Goals", rows);

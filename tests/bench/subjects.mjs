@@ -1,7 +1,9 @@
 // What is sent to which variant, and what must come back.
 
 import { answerCheck, callHeaders, callMessage, httpRequest, refusalCheck } from "./calls.mjs";
+import { legacyDialogue, modernDialogue, openPair } from "./dialogue.mjs";
 import { HOST } from "./document.mjs";
+import { sessionRequest } from "./session.mjs";
 
 /** An allowed call with a result of so many bytes. */
 export function allowedCall({ key, variant, bytes, concurrency, count, token }) {
@@ -48,14 +50,30 @@ export function namelessCall({ key, variant, concurrency, count }) {
     concurrency,
     count,
     warm: Math.ceil(count / 2),
-    audited: false,
+    events: 0,
     make: () => call("echo_nothing", { bytes: 512, note: "of the bench" }, undefined),
     check: refusalCheck({ statuses: [401] }),
   };
 }
 
-function call(name, given, token, path = "/mcp") {
-  const message = callMessage(name, given);
+/** An allowed call by a client of the current protocol, or where there are sessions, of the one before it. */
+export function pairCall({ bytes, capabilities, sessions, tool, token, ...subject }) {
+  const given = { bytes, note: "of the bench" };
+  const make = sessions
+    ? (at) => sessionRequest(sessions[at], "tools/call", { name: tool, arguments: given })
+    : () => call(tool, given, token, "/mcp", capabilities);
+  return { ...subject, make, check: answerCheck(bytes) };
+}
+
+/** A call in which the server asks once. */
+export function pairDialogue({ sessions, tool, token, ...subject }) {
+  return sessions
+    ? { ...subject, open: openPair, exchange: legacyDialogue({ tool, sessions }) }
+    : { ...subject, exchange: modernDialogue({ tool, token }) };
+}
+
+function call(name, given, token, path = "/mcp", capabilities = {}) {
+  const message = callMessage(name, given, { capabilities });
   const request = httpRequest(HOST, path, callHeaders(message, token), JSON.stringify(message));
   return { request, id: message.id };
 }

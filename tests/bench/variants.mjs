@@ -3,12 +3,13 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { benchDocument } from "./document.mjs";
+import { benchDocument, pairDocument } from "./document.mjs";
 import { migrate } from "./tables.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const COMPATIBILITY_DATE = "2026-11-01";
 const UPSTREAM = { MCP_ECHO: { type: "worker", worker: "echo" } };
+const OLDER_UPSTREAM = { MCP_LEGACY: { type: "worker", worker: "legacy" } };
 
 /** Steps of the rival in the order in which its price is built up; the first needs none of the switches. */
 export const LADDER = [
@@ -25,8 +26,9 @@ export const LADDER = [
  * `prepare(world)`, which brings tables and configuration.
  */
 export function makeVariant(name, issuer) {
-  if (name === "echo") {
-    return { name, tool: "echo", settleMs: 0, workers: [plainWorker(name, "echo.mjs", {})] };
+  if (name === "echo" || name === "legacy") {
+    const worker = plainWorker(name, `${name}.mjs`, {}, ["texts.mjs"]);
+    return { name, tool: "echo", settleMs: 0, workers: [worker] };
   }
   if (name === "js-pass") {
     return { name, tool: "echo", settleMs: 0, workers: [plainWorker(name, "js-pass.mjs", UPSTREAM)] };
@@ -41,7 +43,13 @@ export function makeVariant(name, issuer) {
 /** The portal itself, from the same harness that the tests use. */
 export async function makePortal(issuer) {
   const { makePortalVariant } = await import("./portal.mjs");
-  return makePortalVariant(issuer, UPSTREAM);
+  return makePortalVariant(benchDocument(issuer), UPSTREAM);
+}
+
+/** The portal in front of a server of each era. */
+export async function makePairPortal(issuer) {
+  const { makePortalVariant } = await import("./portal.mjs");
+  return makePortalVariant(pairDocument(issuer), { ...UPSTREAM, ...OLDER_UPSTREAM });
 }
 
 function rivalVariant({ name, steps }, issuer) {
@@ -78,12 +86,12 @@ function rivalVariant({ name, steps }, issuer) {
   };
 }
 
-function plainWorker(name, file, env) {
+function plainWorker(name, file, env, imported = []) {
   return {
     config: {
       name,
       compatibilityDate: COMPATIBILITY_DATE,
-      manifest: manifestOf(join(here, "workers"), file, [file]),
+      manifest: manifestOf(join(here, "workers"), file, [file, ...imported]),
       env,
     },
   };

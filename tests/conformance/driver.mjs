@@ -1,15 +1,15 @@
 /**
- * The client under test in the suite's client scenarios: `driver.mjs direct|portal URL`. With
- * `portal` it starts a portal before the suite's server and drives that, so that what the suite's
- * server sees is the portal.
+ * The client under test in the suite's client scenarios: `driver.mjs direct|portal legacy|modern URL`.
+ * With `portal` it starts a portal before the suite's server and drives that, so that what the suite's
+ * server sees is the portal. The era is the driver's own; the suite's server has that of its revision.
  */
 import { connect } from "./connect.mjs";
 
 const MODERN_REVISION = "2026-07-28";
 const DRIVE_MS_MAX = 45_000;
-const [route, target] = process.argv.slice(2);
+const USAGE = "Usage: driver.mjs direct|portal legacy|modern URL";
+const [route, era, target] = process.argv.slice(2);
 const scenario = process.env.MCP_CONFORMANCE_SCENARIO;
-const era = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION === MODERN_REVISION ? "modern" : "legacy";
 
 const SCRIPTS = {
   initialize: listOnly,
@@ -23,6 +23,7 @@ const SCRIPTS = {
   "http-custom-headers": callGivenTools,
   "http-invalid-tool-headers": callListedTools,
   "json-schema-ref-no-deref": listOnly,
+  "json-schema-2020-12-preservation": echoSchema,
 };
 
 // A driver that hangs must not outlive its scenario: the suite can end the shell around it only.
@@ -39,7 +40,8 @@ try {
 async function drive() {
   const script = SCRIPTS[scenario];
   if (script === undefined) throw new Error(`There is no script for the scenario "${scenario}"`);
-  if (route !== "direct" && route !== "portal") throw new Error("Usage: driver.mjs direct|portal URL");
+  const isKnown = ["direct", "portal"].includes(route) && ["legacy", "modern"].includes(era);
+  if (!isKnown || target === undefined) throw new Error(USAGE);
   const url = route === "portal" ? await openPortal() : target;
   const client = await connect({
     url,
@@ -128,13 +130,20 @@ async function useEverything(client) {
   await client.getPrompt({ name: prompts[0].name, arguments: {} });
 }
 
+/** Sends a schema back as it arrived. */
+async function echoSchema(client) {
+  const { tools } = await client.listTools();
+  const { inputSchema } = tools.find(({ name }) => name === "json_schema_2020_12_tool");
+  await client.callTool({ name: "json_schema_echo", arguments: { schema: inputSchema } });
+}
+
 /**
- * The SDK leaves out tools with invalid annotations by itself, which would hide a portal that keeps
- * them; behind a portal every tool that it lists is called, without the SDK.
+ * The modern SDK client leaves out tools with invalid annotations by itself, which would hide a portal
+ * that keeps them; behind a portal every tool that it lists is called, without the SDK.
  */
 async function callListedTools(client, url) {
   const input = { region: "us-west1" };
-  if (route === "direct") {
+  if (route === "direct" || era === "legacy") {
     const { tools } = await client.listTools();
     for (const { name } of tools) await client.callTool({ name, arguments: input });
     return;

@@ -7,6 +7,8 @@ import { runServerScenario } from "./suite.mjs";
 
 const SCENARIO_MS_MAX = 60_000;
 const FIXTURE_PREFIX = "fx";
+// Longer than the suite takes to answer, and short enough to see the calls end that it leaves waiting.
+const INPUT_WAIT_MS = 8_000;
 
 /**
  * Runs the scenarios against the fixture itself.
@@ -45,7 +47,8 @@ export async function runThrough({ revision, era, upstream, prefixed, scenarios 
     const second = prefixed ? keep(open, await startSecond()) : undefined;
     const { startPortal } = await import("../harness/portal.mjs");
     const config = portalConfig(fixture.url, second?.url);
-    const portal = keep(open, await startPortal({ config }));
+    const vars = { INPUT_WAIT_MS: String(INPUT_WAIT_MS) };
+    const portal = keep(open, await startPortal({ config, vars }));
     const endpoint = new URL("/mcp", portal.url).href;
     const prefix = prefixed ? `${FIXTURE_PREFIX}_` : "";
     const url = prefixed ? keep(open, await startShim({ target: endpoint, prefix })).url : endpoint;
@@ -57,7 +60,13 @@ export async function runThrough({ revision, era, upstream, prefixed, scenarios 
       tool: `${prefix}never_run`,
       calls: fixture.calls,
     });
-    const counts = await compareLedgers({ calls: fixture.calls, d1: portal.d1, server: "fixture" });
+    const counts = await compareLedgers({
+      calls: fixture.calls,
+      d1: portal.d1,
+      server: "fixture",
+      upstream,
+      inputWaitMs: INPUT_WAIT_MS,
+    });
     const uneven = counts
       .filter(({ calls, events }) => calls !== events)
       .map(({ method, calls, events }) => `${method}: ${calls} calls reached the server, ${events} outcomes`);

@@ -1,23 +1,23 @@
 /**
- * Runs the official MCP conformance suite directly against a fixture and through the portal.
+ * Runs the official MCP conformance suite directly against a fixture and through the portal, in all four
+ * pairings of a client's era with a server's. `pairings/` says what must pass in which pairing.
  *
- *   npm run conformance -- [--json FILE] [--only SCENARIO]... [--requirements REVISION]...
- *                          [--bridged] [--direct] [--leg server|client]
+ *   npm run conformance -- [--json FILE] [--only SCENARIO]... [--pairing NAME]...
+ *                          [--requirements REVISION]... [--leg server|client]... [--direct]
  *
- * --bridged also pairs a client of one era with a server of the other. --direct leaves the portal
- * out, to test the fixture and the client driver alone.
+ * --direct leaves the portal out, to test the fixture and the client driver alone. A pairing is named
+ * client-server: `modern-legacy` is a modern client before a legacy server.
  */
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { clientPasses, runClients } from "./clients.mjs";
-import { findExclusion, readExclusions } from "./exclusions.mjs";
+import { runClients } from "./clients.mjs";
+import { readPairings } from "./pairings.mjs";
 import { runDirect, runThrough } from "./passes.mjs";
-import { requiredScenarios } from "./suite.mjs";
-import { formatTable } from "./table.mjs";
+import { judgeRows, layOut, publicRow, summarize } from "./report.mjs";
 
 const SETS = [
-  { revision: "2025-11-25", era: "legacy", other: "modern" },
-  { revision: "2026-07-28", era: "modern", other: "legacy" },
+  { revision: "2025-11-25", era: "legacy" },
+  { revision: "2026-07-28", era: "modern" },
 ];
 const NODE_MAJOR_MIN = 22;
 
@@ -25,9 +25,9 @@ const { values: options } = parseArgs({
   options: {
     json: { type: "string" },
     only: { type: "string", multiple: true, default: [] },
+    pairing: { type: "string", multiple: true, default: [] },
     requirements: { type: "string", multiple: true, default: [] },
     leg: { type: "string", multiple: true, default: [] },
-    bridged: { type: "boolean", default: false },
     direct: { type: "boolean", default: false },
   },
 });
@@ -37,74 +37,87 @@ async function main() {
   if (Number(process.versions.node.split(".")[0]) < NODE_MAJOR_MIN) {
     throw new Error(`The suite needs Node ${NODE_MAJOR_MIN} or newer: start it with "npm run conformance"`);
   }
-  const exclusions = await readExclusions();
-  const results = [];
-  for (const set of SETS.filter(({ revision }) => isChosen(options.requirements, revision))) {
-    if (isChosen(options.leg, "server")) results.push(await runServers(set));
-    if (isChosen(options.leg, "client")) results.push(await runDrivers(set));
+  const legs = (await readPairings()).filter(
+    ({ pairing, leg }) => isChosen(options.pairing, pairing) && isChosen(options.leg, leg),
+  );
+  const rows = [];
+  const problems = [];
+  for (const { revision, era } of SETS.filter((set) => isChosen(options.requirements, set.revision))) {
+    for (const kind of [serverRuns, clientRuns]) {
+      const result = await runPasses(revision, kind(revision, era, legs));
+      rows.push(...result.rows);
+      problems.push(...result.problems);
+    }
   }
-  const rows = results.flatMap((result) => result.rows);
   if (rows.length === 0) {
-    console.error("No required scenario fits these options");
+    console.error("No scenario of the pairings fits these options");
     return 1;
   }
-  console.log(layOut(results));
+  console.log(layOut(rows, options));
   if (options.json) await writeFile(options.json, `${JSON.stringify(rows.map(publicRow), null, 2)}\n`);
-  return report(rows, results, exclusions);
+  for (const line of summarize(rows, options)) console.log(line);
+  const failures = [...problems, ...judgeRows(rows, options)];
+  for (const failure of new Set(failures)) console.log(`FAILED ${failure}`);
+  return failures.length === 0 ? 0 : 1;
 }
 
 function isChosen(chosen, name) {
   return chosen.length === 0 || chosen.includes(name);
 }
 
-async function runServers({ revision, era, other }) {
-  const scenarios = (await requiredScenarios(revision, "server")).filter((name) =>
-    isChosen(options.only, name),
-  );
-  const passes = [
-    { column: "through", pairing: `${era}-${era}`, upstream: era, prefixed: false },
-    { column: "prefixed", pairing: `${era}-${era} prefixed`, upstream: era, prefixed: true },
-  ];
-  if (options.bridged) {
-    passes.push({ column: "bridged", pairing: `${era}-${other}`, upstream: other, prefixed: false });
+/** The suite drives the portal: every pairing whose client speaks the revision. */
+function serverRuns(revision, era, legs) {
+  const passes = [];
+  for (const leg of legs.filter((each) => each.leg === "server" && each.requirements === revision)) {
+    const { pairing, server: upstream } = leg;
+    passes.push(passOf(leg, { column: upstream === era ? "through" : "bridged", pairing, upstream }));
+    // What the portal does with names depends neither on the eras nor on what is no requirement.
+    if (upstream !== era) continue;
+    const { required } = leg;
+    const prefixed = { column: "prefixed", pairing: `${pairing} prefixed`, upstream, prefixed: true };
+    passes.push(passOf({ required, extra: [], exclusions: new Map() }, prefixed));
   }
-  return runPasses({
-    revision,
-    scenarios,
+  return {
     passes,
-    direct: () => runDirect({ revision, era, scenarios }),
-    through: (pass) => runThrough({ revision, era, scenarios, ...pass }),
-  });
+    direct: (scenarios) => runDirect({ revision, era, scenarios }),
+    through: ({ upstream, prefixed = false, scenarios }) =>
+      runThrough({ revision, era, upstream, prefixed, scenarios }),
+  };
 }
 
-async function runDrivers({ revision, era }) {
-  const { scenarios, passes } = clientPasses({
-    revision,
-    era,
-    isChosen: (name) => isChosen(options.only, name),
+/** A driver drives the portal before the suite's server: every pairing whose server speaks the revision. */
+function clientRuns(revision, era, legs) {
+  const chosen = legs.filter((each) => each.leg === "client" && each.requirements === revision);
+  const passes = chosen.map((leg) => {
+    const column = leg.client === era ? "through" : "bridged";
+    return passOf(leg, { column, pairing: `${leg.pairing} client`, driver: leg.client });
   });
-  return runPasses({
-    revision,
-    scenarios,
+  return {
     passes,
-    direct: async () => (await runClients({ revision, scenarios, portal: false })).verdicts,
-    through: () => runClients({ revision, scenarios, portal: true }),
-  });
+    direct: async (scenarios) => (await runClients({ revision, era, scenarios, portal: false })).verdicts,
+    through: ({ driver, scenarios }) => runClients({ revision, era: driver, scenarios, portal: true }),
+  };
 }
 
-/** One direct run, and each pass compared with it. */
-async function runPasses({ revision, scenarios, passes, direct, through }) {
+function passOf({ required, extra, exclusions }, facts) {
+  const scenarios = [...required, ...extra, ...exclusions.keys()];
+  return { ...facts, exclusions, scenarios: scenarios.filter((name) => isChosen(options.only, name)) };
+}
+
+/** One direct run of all scenarios, and each pass compared with it. */
+async function runPasses(revision, { passes, direct, through }) {
   const rows = [];
   const problems = [];
+  const scenarios = [...new Set(passes.flatMap((pass) => pass.scenarios))];
   if (scenarios.length === 0) return { rows, problems };
   console.error(`${revision}: ${scenarios.length} scenarios, directly`);
-  const expected = await direct();
-  for (const pass of passes) {
-    const { pairing, column } = pass;
+  const expected = await direct(scenarios);
+  for (const pass of passes.filter((each) => each.scenarios.length > 0)) {
+    const { pairing, column, exclusions } = pass;
     let verdicts = new Map();
     let failure = "the portal was left out";
     if (!options.direct) {
-      console.error(`${revision}: ${scenarios.length} scenarios, ${pairing}`);
+      console.error(`${revision}: ${pass.scenarios.length} scenarios, ${pairing}`);
       try {
         const result = await through(pass);
         verdicts = result.verdicts;
@@ -114,57 +127,14 @@ async function runPasses({ revision, scenarios, passes, direct, through }) {
         problems.push(`${revision} ${pairing}: ${failure}`);
       }
     }
-    for (const scenario of scenarios) {
+    for (const scenario of pass.scenarios) {
       const first = expected.get(scenario);
       const then = verdicts.get(scenario) ?? { status: "fail", note: failure };
       const note = [first.note && `direct: ${first.note}`, then.note].filter(Boolean).join("; ");
-      const row = { requirements: revision, pairing, scenario, direct: first.status, through: then.status };
-      rows.push({ ...row, note, column });
+      const exclusion = exclusions.get(scenario);
+      const verdict = { direct: first.status, through: then.status, note, exclusion };
+      rows.push({ requirements: revision, pairing, scenario, column, ...verdict });
     }
   }
   return { rows, problems };
-}
-
-function publicRow({ requirements, pairing, scenario, direct, through, note }) {
-  return { requirements, pairing, scenario, direct, through, note };
-}
-
-function layOut(results) {
-  const columns = [...new Set(results.flatMap(({ rows }) => rows.map((row) => row.column)))];
-  const lines = new Map();
-  for (const row of results.flatMap((result) => result.rows)) {
-    const key = `${row.requirements} ${row.scenario}`;
-    const line = lines.get(key) ?? { row, cells: new Map() };
-    line.cells.set(row.column, options.direct ? "-" : row.through);
-    lines.set(key, line);
-  }
-  const table = [...lines.values()].map(({ row, cells }) => [
-    row.requirements,
-    row.scenario,
-    row.direct,
-    ...columns.map((column) => cells.get(column) ?? ""),
-  ]);
-  return formatTable(["requirements", "scenario", "direct", ...columns], table);
-}
-
-function report(rows, results, exclusions) {
-  const failures = results.flatMap(({ problems }) => problems);
-  for (const pairing of new Set(rows.map((row) => `${row.requirements} ${row.pairing}`))) {
-    const group = rows.filter((row) => `${row.requirements} ${row.pairing}` === pairing);
-    const count = (key) => group.filter((row) => row[key] === "pass").length;
-    const through = options.direct ? "" : `, ${count("through")} through`;
-    console.log(`${pairing}: of ${group.length} pass ${count("direct")} directly${through}`);
-  }
-  for (const row of rows) {
-    const name = `${row.requirements} ${row.pairing} ${row.scenario}`;
-    const exclusion = findExclusion(exclusions, row);
-    if (row.direct === "fail") failures.push(`${name}: fails directly: ${row.note}`);
-    else if (options.direct) continue;
-    else if (row.through === "fail" && exclusion === undefined) failures.push(`${name}: ${row.note}`);
-    else if (row.through === "fail")
-      console.log(`excluded: ${name}: ${exclusion.reason} (${exclusion.citation})`);
-    else if (exclusion !== undefined) failures.push(`${name}: passes, so its exclusion has to go`);
-  }
-  for (const failure of new Set(failures)) console.log(`FAILED ${failure}`);
-  return failures.length === 0 ? 0 : 1;
 }

@@ -70,6 +70,7 @@ pub fn status_word(status: Status) -> &'static str {
         Status::InputRequired => "input_required",
         Status::UpstreamFailed => "upstream_failed",
         Status::Cancelled => "cancelled",
+        Status::Interrupted => "interrupted",
         Status::Refused => "refused",
     }
 }

@@ -105,7 +105,7 @@ impl Mcp {
         if body.get("id").is_some() && method != "response" {
             *self.asked.borrow_mut() = body.clone();
         }
-        let is_modern = sent.header("Mcp-Method").is_some();
+        let is_modern = sent.header("MCP-Protocol-Version") == Some("2026-07-28");
         let speaks = self.speaks.get();
         match (is_modern, speaks) {
             (true, Speaks::Legacy) => {

@@ -2,6 +2,7 @@
 
 use portcullis::limits::CLIENT_EVENT_BYTES_MAX;
 use portcullis::mcp::Era;
+use portcullis::portal::ports::Parked;
 use portcullis::portal::session::from_server;
 use serde_json::{Value, json};
 
@@ -367,7 +368,11 @@ fn a_progress_token_smuggles_nothing_to_a_server() {
 #[test]
 fn a_server_that_is_switched_off_receives_nothing() {
     let mut scene = scene();
-    let parked = ("\"jira:1\"".to_owned(), "jira".to_owned(), "5".to_owned());
+    let waits = Parked::Server {
+        id: "5".to_owned(),
+        call: None,
+    };
+    let parked = ("\"jira:1\"".to_owned(), "jira".to_owned(), waits);
     {
         let mut session = scene.world.session.borrow_mut();
         let session = session.as_mut().unwrap();

@@ -1,5 +1,6 @@
 //! Every method in both eras, client to server: what reaches an upstream under which permit, and which rows are left.
 
+use portcullis::portal::ports::Parked;
 use std::collections::BTreeSet;
 
 use portcullis::mcp::{Era, Method};
@@ -351,7 +352,10 @@ fn answers_reach_the_server_that_asked_once() {
     let parked = (
         "\"jira:1\"".to_owned(),
         "jira".to_owned(),
-        "\"theirs\"".to_owned(),
+        Parked::Server {
+            id: "\"theirs\"".to_owned(),
+            call: None,
+        },
     );
     scene
         .world

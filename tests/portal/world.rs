@@ -1,19 +1,21 @@
 //! Everything the core sees of the world, in memory.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
 use std::rc::Rc;
 
 use futures::future::{LocalBoxFuture, join_all};
 use portcullis::audit::Event;
 use portcullis::catalog::{Snapshot, SnapshotKey};
-use portcullis::error::UpstreamFault;
-use portcullis::limits::{SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS};
+use portcullis::error::{PortalError, UpstreamFault};
+use portcullis::limits::{INPUT_WAIT_MS, SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS};
+use portcullis::portal::Caller;
 use portcullis::portal::caller::Active;
+use portcullis::portal::kept::Kept;
 use portcullis::portal::ports::{
-    AuditAway, AuditSink, Background, Catalogs, ClientFacts, Clock, Random, Rules, Seals, Sessions,
-    Toggles, UpstreamSession, random_id,
+    AuditAway, AuditSink, Background, Catalogs, ClientFacts, Clock, Keeping, Parked, Random, Rules,
+    Seals, Sessions, Toggles, UpstreamSession, random_id,
 };
 use portcullis::seal::Sealer;
 
@@ -41,6 +43,7 @@ pub struct State {
     pub ledger: Ledger,
     pub catalogs: FakeCatalogs,
     pub session: RefCell<Option<ClientSession>>,
+    pub keeper: Keeper,
     /// Sessions of callers without one of their own.
     pub isolate_sessions: RefCell<HashMap<(String, String), UpstreamSession>>,
     pub active: RefCell<Option<Rc<Active>>>,
@@ -68,8 +71,8 @@ pub struct FakeCatalogs {
 #[derive(Debug, Clone, Default)]
 pub struct ClientSession {
     pub upstreams: HashMap<String, UpstreamSession>,
-    /// (client's id, server, server's id)
-    pub parked: Vec<(String, String, String)>,
+    /// (client's id, server, what waits)
+    pub parked: Vec<(String, String, Parked)>,
     pub in_flight: HashMap<String, String>,
     /// Sessions of calls that have a connection of their own.
     pub connections: HashMap<String, UpstreamSession>,
@@ -89,6 +92,7 @@ impl World {
             ledger: Ledger::default(),
             catalogs: FakeCatalogs::default(),
             session: RefCell::default(),
+            keeper: Keeper::default(),
             isolate_sessions: RefCell::default(),
             active: RefCell::default(),
             store_away: Cell::default(),
@@ -269,6 +273,12 @@ impl Catalogs for World {
 
 impl Sessions for World {
     fn client(&self) -> Option<ClientFacts> {
+        if let Some(capabilities) = &*self.keeper.bridge.borrow() {
+            return Some(ClientFacts {
+                capabilities: capabilities.clone(),
+                ..ClientFacts::portal()
+            });
+        }
         self.session.borrow().as_ref().map(|_| ClientFacts {
             capabilities: CLIENT_CAPABILITIES.to_owned(),
             info: r#"{"name":"agent","version":"1"}"#.to_owned(),
@@ -338,11 +348,11 @@ impl Sessions for World {
         session.as_ref()?.connections.get(place).cloned()
     }
 
-    async fn park(&self, server: &str, upstream_id: &str) -> Option<String> {
+    async fn park(&self, server: &str, what: Parked) -> Option<String> {
         let client_id = format!("\"{server}:{}\"", random_id(self));
         let mut session = self.session.borrow_mut();
         let parked = &mut session.as_mut()?.parked;
-        parked.push((client_id.clone(), server.to_owned(), upstream_id.to_owned()));
+        parked.push((client_id.clone(), server.to_owned(), what));
         Some(client_id)
     }
 
@@ -351,23 +361,35 @@ impl Sessions for World {
         let parked = &session.as_ref()?.parked;
         let found = parked
             .iter()
-            .find(|row| row.1 == server && row.2 == upstream_id);
+            .find(|row| row.1 == server && is_from_server(&row.2, upstream_id));
         found.map(|row| row.0.clone())
     }
 
     fn is_asking(&self, server: &str) -> bool {
+        if self.is_holding() {
+            return self.keeper.kept.borrow().is_waiting();
+        }
         self.session
             .borrow()
             .as_ref()
             .is_some_and(|session| session.parked.iter().any(|(_, of, _)| of == server))
     }
 
-    async fn unpark(&self, client_id: &str) -> Option<(String, String)> {
+    fn forget_parked(&self, call: &str) {
+        if let Some(session) = &mut *self.session.borrow_mut() {
+            session.parked.retain(|(_, _, what)| match what {
+                Parked::Server { call: own, .. } => own.as_deref() != Some(call),
+                Parked::Round { call: own, .. } => own != call,
+            });
+        }
+    }
+
+    async fn unpark(&self, client_id: &str) -> Option<(String, Parked)> {
         let mut session = self.session.borrow_mut();
         let parked = &mut session.as_mut()?.parked;
         let at = parked.iter().position(|row| row.0 == client_id)?;
-        let (_, server, upstream_id) = parked.remove(at);
-        Some((server, upstream_id))
+        let (_, server, what) = parked.remove(at);
+        Some((server, what))
     }
 
     fn note_in_flight(&self, request_id: &str, server: Option<&str>) {
@@ -399,6 +421,107 @@ impl Sessions for World {
         if let Some(session) = &mut *self.session.borrow_mut() {
             session.log_level = Some(level.to_owned());
         }
+    }
+}
+
+/// What an object keeps: rows, and the memory that is lost when it begins anew.
+#[derive(Default)]
+pub struct Keeper {
+    pub kept: RefCell<Rc<Kept>>,
+    /// Text, last event id, expiry.
+    pub calls: RefCell<BTreeMap<String, (String, Option<String>, u64)>>,
+    /// Set where the object does modern clients' calls: what they declared.
+    pub bridge: RefCell<Option<String>>,
+    /// Calls that were handed over: the object's name and the body.
+    pub handed: RefCell<Vec<(String, Vec<u8>)>>,
+    /// Calls that were to be gone on with.
+    pub revived: RefCell<Vec<String>>,
+    /// Nothing can be stored.
+    pub is_broken: Cell<bool>,
+}
+
+fn is_from_server(parked: &Parked, upstream_id: &str) -> bool {
+    matches!(parked, Parked::Server { id, .. } if id == upstream_id)
+}
+
+impl World {
+    /// Makes it an object for the calls of modern clients that declare this.
+    pub fn as_bridge(&self, capabilities: &str) {
+        *self.keeper.bridge.borrow_mut() = Some(capabilities.to_owned());
+    }
+
+    /// The object begins anew: rows stay, memory and open streams are gone.
+    pub fn begin_anew(&self) {
+        self.tasks.borrow_mut().clear();
+        let lost = std::mem::take(&mut *self.keeper.kept.borrow_mut());
+        lost.clear();
+    }
+}
+
+impl Keeping for World {
+    fn kept(&self) -> Option<Rc<Kept>> {
+        let is_object = self.is_holding() || self.session.borrow().is_some();
+        is_object.then(|| self.keeper.kept.borrow().clone())
+    }
+
+    fn is_holding(&self) -> bool {
+        self.keeper.bridge.borrow().is_some()
+    }
+
+    fn object_name(&self) -> String {
+        "bridge:fake".to_owned()
+    }
+
+    fn keep_call(&self, call: &str, text: &str, expires_at_ms: u64) -> bool {
+        if self.keeper.is_broken.get() {
+            return false;
+        }
+        self.step(format!(
+            "kept {}",
+            if expires_at_ms == u64::MAX {
+                "call"
+            } else {
+                "hold"
+            }
+        ));
+        let mut calls = self.keeper.calls.borrow_mut();
+        let event_id = calls.get(call).and_then(|row| row.1.clone());
+        calls.insert(call.to_owned(), (text.to_owned(), event_id, expires_at_ms));
+        true
+    }
+
+    fn note_event_id(&self, call: &str, last_event_id: &str) {
+        if let Some(row) = self.keeper.calls.borrow_mut().get_mut(call) {
+            row.1 = Some(last_event_id.to_owned());
+        }
+    }
+
+    fn kept_call(&self, call: &str) -> Option<(String, Option<String>)> {
+        let calls = self.keeper.calls.borrow();
+        calls.get(call).map(|row| (row.0.clone(), row.1.clone()))
+    }
+
+    fn drop_call(&self, call: &str) {
+        self.keeper.calls.borrow_mut().remove(call);
+    }
+
+    async fn revive(&self, call: &str) {
+        self.keeper.revived.borrow_mut().push(call.to_owned());
+    }
+
+    fn input_wait_ms(&self) -> u64 {
+        INPUT_WAIT_MS
+    }
+
+    async fn hand_over(
+        &self,
+        _caller: &Caller,
+        object: &str,
+        body: &[u8],
+    ) -> Result<Vec<u8>, PortalError> {
+        let mut handed = self.keeper.handed.borrow_mut();
+        handed.push((object.to_owned(), body.to_vec()));
+        Ok(b"handed over".to_vec())
     }
 }
 

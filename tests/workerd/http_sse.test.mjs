@@ -164,6 +164,21 @@ describe("a server of the official SDK that speaks HTTP+SSE alone", () => {
     await session.end();
   });
 
+  test("a modern client is asked too, and answers with its next request", LIMIT, async () => {
+    const capabilities = { elicitation: {} };
+    const params = callParams("sdk_ask", { about: "bridged" });
+    const call = (more = {}) => ask(world.url(), token, "tools/call", { ...params, ...more }, { capabilities });
+    const first = (await call()).answer.result;
+    assert.equal(first.resultType, "input_required", JSON.stringify(first));
+    const [[key, { method, params: asked }]] = Object.entries(first.inputRequests);
+    assert.deepEqual([method, asked.message], ["elicitation/create", "bridged"]);
+    assert.equal(sdk.open(), 1, "the call waits on its connection");
+    const inputResponses = { [key]: { action: "accept", content: { name: "Ada" } } };
+    const second = (await call({ inputResponses, requestState: first.requestState })).answer;
+    assert.equal(textOf(second.result), "bridged accept Ada");
+    await eventually(() => sdk.open() === 0, { what: "the end of the connection" });
+  });
+
   test("a client that cancels ends the call at the server", LIMIT, async () => {
     const before = sdk.cancelled;
     const session = await openSession(world.url(), token);

@@ -1,10 +1,10 @@
 // The upstream of every variant: an MCP server of the 2026-07-28 era that does as little as possible.
-// Texts are prepared once, so that its cost is the same for a large result as for a small one.
+
+import { ORDER_QUESTION, orderText, textOf } from "./texts.mjs";
 
 const VERSION = "2026-07-28";
-const MAX_TEXT_BYTES = 8 * 1024 * 1024;
-const LINE =
-  "2026-11-20T08:15:42Z  order 48213 moved from packing to carrier, 3 items, no exceptions noted\n";
+const CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities";
+const ASKED_STATE = "asked for the order";
 
 const TOOLS = [
   tool("echo", "Returns a text of the asked size.", { readOnlyHint: true }),
@@ -14,6 +14,7 @@ const TOOLS = [
     readOnlyHint: true,
   }),
   tool("mirror", "Returns the request headers and the body as they arrived.", { readOnlyHint: true }),
+  tool("ask", "Asks its caller which order is meant, then names it.", { readOnlyHint: true }),
   tool("write_note", "Changes something.", { readOnlyHint: false }),
   tool("delete_note", "Removes something.", { readOnlyHint: false, destructiveHint: true }),
   tool("purge", "Removes everything; no rule of the bench's configuration names it.", {
@@ -22,7 +23,6 @@ const TOOLS = [
   }),
 ];
 
-const texts = new Map();
 let calls = 0;
 let lists = 0;
 
@@ -38,23 +38,12 @@ function tool(name, description, annotations) {
   };
 }
 
-/** The JSON string literal of a text of exactly so many bytes. */
-function textOf(bytes) {
-  let text = texts.get(bytes);
-  if (text === undefined) {
-    const wanted = Math.min(Math.max(bytes, 0), MAX_TEXT_BYTES);
-    text = JSON.stringify(LINE.repeat(Math.ceil(wanted / LINE.length)).slice(0, wanted));
-    texts.set(bytes, text);
-  }
-  return text;
-}
-
 function json(body, status = 200) {
   return new Response(body, { status, headers: { "content-type": "application/json" } });
 }
 
-function result(id, members) {
-  return json(`{"jsonrpc":"2.0","id":${id},"result":{"resultType":"complete",${members}}}`);
+function result(id, members, type = "complete") {
+  return json(`{"jsonrpc":"2.0","id":${id},"result":{"resultType":"${type}",${members}}}`);
 }
 
 function content(id, text, isError) {
@@ -80,6 +69,21 @@ function stream(id, bytes) {
   });
 }
 
+/** One question: the first call gets it, the second brings the answer and the state that the first was given. */
+function ask(id, { inputResponses, requestState, _meta }) {
+  if (_meta?.[CAPABILITIES_KEY]?.elicitation === undefined) {
+    return error(id, -32021, "ask needs a client that declares elicitation");
+  }
+  if (inputResponses === undefined) {
+    const requests = JSON.stringify({ order: { method: "elicitation/create", params: ORDER_QUESTION } });
+    return result(id, `"inputRequests":${requests},"requestState":"${ASKED_STATE}"`, "input_required");
+  }
+  if (requestState !== ASKED_STATE) {
+    return error(id, -32602, "requestState is not the one that came with the question");
+  }
+  return content(id, orderText(inputResponses.order), false);
+}
+
 function call(request, id, message, body) {
   calls++;
   const { name, arguments: given } = message.params;
@@ -94,6 +98,8 @@ function call(request, id, message, body) {
       return stream(id, given?.bytes ?? 512);
     case "mirror":
       return content(id, JSON.stringify(JSON.stringify({ headers: [...request.headers], body })), false);
+    case "ask":
+      return ask(id, message.params);
     case "write_note":
     case "delete_note":
     case "purge":
