@@ -3,6 +3,7 @@
 pub mod listing;
 pub mod look;
 pub mod param_headers;
+mod probe;
 pub mod resolve;
 pub mod snapshot;
 pub mod sync;

@@ -35,7 +35,7 @@ pub use fault::ConfigError;
 pub use issuer::{Algorithm, Issuer, TokenSource};
 pub use pattern::Pattern;
 pub use portal::{CodeMode, Inspect, Portal, PortalServer};
-pub use server::{Alias, EraChoice, Server};
+pub use server::{Alias, EraChoice, Server, Transport};
 pub use target::Target;
 pub use tools::{ToolDefault, ToolRules};
 #[cfg(not(target_arch = "wasm32"))]

@@ -132,6 +132,10 @@ pub enum UpstreamFault {
     NoCommonRevision,
     /// The credential the configuration names is not among the worker's secrets.
     NoCredential,
+    /// Over HTTP+SSE it named an endpoint of another origin for its messages; credentials never go there.
+    ForeignEndpoint,
+    /// Its connections last for one call, and a subscription would end with it.
+    NoSubscriptions,
     /// It was asked a moment ago and failed; it is asked again after a short pause.
     Resting,
 }
@@ -169,6 +173,12 @@ impl std::fmt::Display for UpstreamFault {
             }
             Self::NoCommonRevision => f.write_str("speaks no protocol revision that the portal speaks"),
             Self::NoCredential => f.write_str("needs a credential that the portal does not have; tell its administrator"),
+            Self::ForeignEndpoint => {
+                f.write_str("named an endpoint of another origin for its messages, where nothing is sent")
+            }
+            Self::NoSubscriptions => {
+                f.write_str("is reached over HTTP+SSE, where the portal keeps no subscriptions")
+            }
             Self::Resting => f.write_str("failed a moment ago and will be asked again shortly"),
         }
     }
@@ -288,6 +298,8 @@ impl UpstreamFault {
             Self::SessionLost => "upstream_session_lost",
             Self::NoCommonRevision => "upstream_no_common_revision",
             Self::NoCredential => "upstream_no_credential",
+            Self::ForeignEndpoint => "upstream_foreign_endpoint",
+            Self::NoSubscriptions => "upstream_no_subscriptions",
             Self::Resting => "upstream_resting",
         }
     }

@@ -46,6 +46,19 @@ pub const FAN_OUT_MAX: usize = 6;
 /// silence, this bounds everything.
 pub const CALL_TIMEOUTS_MAX: u64 = 10;
 
+/// Longest address that a server may name for its messages over HTTP+SSE: a path and a session's name fit many times.
+pub const ENDPOINT_BYTES_MAX: usize = 4096;
+
+/// Wait for that address once the server's stream is open, and no longer than the server's time-out. It is the first
+/// thing a server says.
+pub const ENDPOINT_MS_MAX: u64 = 5_000;
+
+/// Requests of a server that are declined while its connection is opened or listed. Beyond them they are not read.
+pub const DECLINED_MAX: usize = 20;
+
+/// Messages of a server that are kept for the call they came before.
+pub const EARLY_MESSAGES_MAX: usize = 100;
+
 /// Time one request may spend on fetching listings that are missing.
 pub const SYNC_DEADLINE_MS: u64 = 10_000;
 

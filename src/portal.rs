@@ -24,6 +24,7 @@ pub mod hold;
 pub mod inspect;
 mod keeper;
 pub mod kept;
+mod line;
 pub mod list;
 pub mod listen;
 pub mod ports;

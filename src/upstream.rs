@@ -1,6 +1,9 @@
 //! Speaking to one upstream server: bodies and headers of either era, sessions, and what a reply means.
 
 pub mod body;
+pub mod chunks;
+pub mod endpoint;
+pub mod line;
 pub mod rpc;
 pub mod session;
 pub mod source;
@@ -38,6 +41,7 @@ pub fn modern_request(
     );
     Outbound {
         verb: Verb::Post,
+        to: None,
         headers,
         body,
         timeout_ms: u64::from(server.timeout_ms),
@@ -53,8 +57,10 @@ pub fn legacy_request(
 ) -> Outbound {
     let mut headers = post_headers();
     headers.extend(session_headers(session));
+    let endpoint = session.and_then(|session| session.endpoint.as_ref());
     Outbound {
         verb: Verb::Post,
+        to: endpoint.map(|endpoint| endpoint.address.clone()),
         headers,
         body,
         timeout_ms: u64::from(server.timeout_ms),
@@ -74,7 +80,20 @@ pub fn legacy_stream(
     headers.extend(last_event_id.map(|id| ("Last-Event-ID".into(), id.to_owned())));
     Outbound {
         verb: Verb::Get,
+        to: None,
         headers,
+        body: Vec::new(),
+        timeout_ms: u64::from(server.timeout_ms),
+    }
+}
+
+/// The stream of an HTTP+SSE connection (2024-11-05, basic/transports).
+#[must_use]
+pub fn events_stream(server: &Server) -> Outbound {
+    Outbound {
+        verb: Verb::Get,
+        to: None,
+        headers: vec![("Accept".into(), "text/event-stream".to_owned())],
         body: Vec::new(),
         timeout_ms: u64::from(server.timeout_ms),
     }
@@ -96,6 +115,7 @@ pub fn legacy_end(server: &Server, session: &UpstreamSession) -> Outbound {
     let headers = session_headers(Some(session));
     Outbound {
         verb: Verb::Delete,
+        to: None,
         headers,
         body: Vec::new(),
         timeout_ms: u64::from(server.timeout_ms),
@@ -138,6 +158,24 @@ pub fn status_fault(status: u16, retry_after_s: Option<u32>) -> Option<UpstreamF
         429 => Some(UpstreamFault::RateLimited(retry_after_s)),
         _ => Some(UpstreamFault::Status(status)),
     }
+}
+
+/// Whether a failed handshake says that the server does not speak this way, rather than nothing at all.
+#[must_use]
+pub fn is_settled(fault: &UpstreamFault) -> bool {
+    matches!(
+        fault,
+        UpstreamFault::NoCommonRevision
+            | UpstreamFault::BadAnswer(_)
+            | UpstreamFault::Status(400..=499)
+    )
+}
+
+/// Statuses of a server that does not take POST at an address, or not what is posted. The only ones after which HTTP+SSE
+/// is tried: 400 is how servers of the newer transport refuse what they do not understand, and the rest means what it says.
+#[must_use]
+pub fn is_absence(status: u16) -> bool {
+    matches!(status, 404..=406)
 }
 
 /// Whether a JSON body under this status can be an answer at all. Redirects, refused credentials, rate limits and server

@@ -16,6 +16,8 @@
 
 #[path = "portal/ledger.rs"]
 mod ledger;
+#[path = "portal/line_server.rs"]
+mod line_server;
 #[path = "portal/mcp_server.rs"]
 mod mcp_server;
 #[path = "portal/scene.rs"]
@@ -33,6 +35,10 @@ mod world;
 mod deadlines;
 #[path = "portal/eras.rs"]
 mod eras;
+#[path = "portal/line.rs"]
+mod line;
+#[path = "portal/line_probe.rs"]
+mod line_probe;
 #[path = "portal/listen.rs"]
 mod listen;
 #[path = "portal/listings.rs"]

@@ -71,6 +71,9 @@ pub struct Facts {
     /// It declares the tasks extension in the modern era. Snapshots stored before this was asked do not say.
     #[serde(default)]
     pub tasks: bool,
+    /// It speaks HTTP+SSE, the transport of 2024-11-05. Not written where it does not, as in snapshots of before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub events: bool,
 }
 
 impl Facts {

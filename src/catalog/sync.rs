@@ -7,6 +7,7 @@ use futures::future::{Either, select};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::probe::{Way, probe};
 use super::snapshot::{Facts, Listing, Snapshot, SnapshotKey};
 use crate::config::{EraChoice, Server};
 use crate::error::{METHOD_NOT_FOUND, UNSUPPORTED_VERSION, UpstreamFault};
@@ -16,11 +17,11 @@ use crate::limits::{
 };
 use crate::mcp::{Era, Revision, task};
 use crate::policy::{Permit, permit_sync};
-use crate::portal::ports::{ClientFacts, Ports, UpstreamSession};
+use crate::portal::ports::{Ports, UpstreamSession};
 use crate::upstream::body::own_request;
 use crate::upstream::rpc::{self, Answer, Answered, Question};
 use crate::upstream::session::{self, Initialized};
-use crate::upstream::{legacy_request, modern_request};
+use crate::upstream::{is_settled, modern_request};
 
 const DISCOVER_ID: &str = "portcullis-discover";
 const LIST_ID: &str = "portcullis-list";
@@ -201,62 +202,36 @@ async fn fetch<P: Ports>(
     known: Option<&Facts>,
 ) -> Result<Snapshot, UpstreamFault> {
     let permit = permit_sync(&server.id);
-    let mut facts = Facts::default();
-    let mut session = None;
-    let may_be_modern = server.era != EraChoice::Legacy;
-    // What a server was is asked first; what it may have become, when it is that no more.
-    let was_legacy = known.is_some_and(|known| !known.modern);
-    if may_be_modern && !was_legacy {
-        facts = modern_facts(ports, &permit, server, known)
-            .await?
-            .unwrap_or_default();
-    }
-    if !facts.modern {
-        if server.era == EraChoice::Modern {
-            return Err(UpstreamFault::NoCommonRevision);
-        }
-        match session::open(ports, &permit, server, &ClientFacts::capable()).await {
-            Ok((opened, initialized)) => {
-                facts = legacy_facts(&opened, initialized);
-                session = Some(opened);
-            }
-            Err(fault) if may_be_modern && was_legacy && is_settled(&fault) => {
-                facts = modern_facts(ports, &permit, server, known)
-                    .await?
-                    .ok_or(fault)?;
-            }
-            Err(fault) => return Err(fault),
-        }
-    }
-    let listed = lists(ports, &permit, server, facts, session.as_ref()).await;
-    if let Some(session) = session {
+    let (facts, mut way) = probe(ports, &permit, server, known).await?;
+    let listed = lists(ports, &permit, server, facts, &mut way).await;
+    if let Way::Session(session) = way {
         end_soon(ports, server, session);
     }
     listed
 }
 
-async fn modern_facts<P: Ports>(
+/// What the modern question says of a server.
+pub(super) enum Modern {
+    /// It is modern.
+    Is(Box<Facts>),
+    /// It is not.
+    IsNot,
+    /// It takes no such request at this address.
+    IsAbsent,
+}
+
+pub(super) async fn modern_facts<P: Ports>(
     ports: &P,
     permit: &Permit,
     server: &Server,
     known: Option<&Facts>,
-) -> Result<Option<Facts>, UpstreamFault> {
-    let discovered = discover(ports, permit, server).await?;
-    Ok(discovered.map(|facts| Facts {
-        legacy: known.and_then(|known| known.legacy.clone()),
-        legacy_asked: known.is_some_and(|known| known.legacy_asked),
-        ..facts
-    }))
-}
-
-/// Whether a failed handshake says that the server does not speak this era, rather than nothing at all.
-fn is_settled(fault: &UpstreamFault) -> bool {
-    matches!(
-        fault,
-        UpstreamFault::NoCommonRevision
-            | UpstreamFault::BadAnswer(_)
-            | UpstreamFault::Status(400..=499)
-    )
+) -> Result<Modern, UpstreamFault> {
+    let mut discovered = discover(ports, permit, server).await?;
+    if let Modern::Is(facts) = &mut discovered {
+        facts.legacy = known.and_then(|known| known.legacy.clone());
+        facts.legacy_asked = known.is_some_and(|known| known.legacy_asked);
+    }
+    Ok(discovered)
 }
 
 /// Asks a modern server whether it also answers `initialize`, so that a legacy client can be asked things through it.
@@ -307,33 +282,35 @@ struct Discovered {
     meta: serde_json::Value,
 }
 
-/// Asks the modern question. `None` where the server is not modern: any answer but a modern one says so
+/// Asks the modern question. Any answer but a modern one says that the server is not modern
 /// (MCP 2026-07-28, basic/transports, "Backward Compatibility").
 async fn discover<P: Ports>(
     ports: &P,
     permit: &Permit,
     server: &Server,
-) -> Result<Option<Facts>, UpstreamFault> {
+) -> Result<Modern, UpstreamFault> {
     let mut answered = ask_discover(ports, permit, server).await?;
     if offers_our_revision(&answered) {
         answered = ask_discover(ports, permit, server).await?;
     }
     let Some(Answer::Result(result)) = &answered.answer else {
         return if is_no_era_question(&answered) {
-            answered.into_result().map(|_| None)
+            answered.into_result().map(|_| Modern::IsNot)
+        } else if answered.says_absent() {
+            Ok(Modern::IsAbsent)
         } else {
-            Ok(None)
+            Ok(Modern::IsNot)
         };
     };
     let Ok(found) = serde_json::from_str::<Discovered>(result) else {
-        return Ok(None);
+        return Ok(Modern::IsNot);
     };
     if !found
         .supported_versions
         .iter()
         .any(|version| version == Revision::LATEST_MODERN.as_str())
     {
-        return Ok(None);
+        return Ok(Modern::IsNot);
     }
     let name = found
         .meta
@@ -343,7 +320,7 @@ async fn discover<P: Ports>(
     let mut facts = capabilities(&found.capabilities, &name, found.instructions);
     facts.modern = true;
     facts.tasks = task::is_declared_in(&found.capabilities);
-    Ok(Some(facts))
+    Ok(Modern::Is(Box::new(facts)))
 }
 
 async fn ask_discover<P: Ports>(
@@ -382,13 +359,13 @@ fn is_no_era_question(answered: &Answered) -> bool {
     answered.answer.is_none() && matches!(answered.status, 300..=399 | 401 | 403 | 429 | 500..=599)
 }
 
-fn legacy_facts(session: &UpstreamSession, initialized: Initialized) -> Facts {
+pub(super) fn legacy_facts(revision: Revision, initialized: Initialized) -> Facts {
     let mut facts = capabilities(
         &initialized.capabilities,
         &initialized.server_info,
         initialized.instructions,
     );
-    facts.legacy = Some(session.revision.as_str().to_owned());
+    facts.legacy = Some(revision.as_str().to_owned());
     facts
 }
 
@@ -444,13 +421,8 @@ async fn lists<P: Ports>(
     permit: &Permit,
     server: &Server,
     facts: Facts,
-    session: Option<&UpstreamSession>,
+    way: &mut Way<'_, P>,
 ) -> Result<Snapshot, UpstreamFault> {
-    let era = if facts.modern {
-        Era::Modern
-    } else {
-        Era::Legacy
-    };
     let mut snapshot = Snapshot::empty(SnapshotKey::shared(&server.id), facts, ports.now_ms(), 0);
     let mut ttl_ms: Option<u64> = None;
     let mut bytes = 0_usize;
@@ -463,16 +435,8 @@ async fn lists<P: Ports>(
             let members = cursor.as_ref().map_or_else(String::new, |cursor| {
                 format!("\"cursor\":{}", serde_json::Value::String(cursor.clone()))
             });
-            let body = own_request(LIST_ID, listing.method(), &members, era);
-            let request = match era {
-                Era::Modern => modern_request(server, listing.method(), None, Vec::new(), body),
-                Era::Legacy => legacy_request(server, session, body),
-            };
-            let question = Question {
-                id: LIST_ID,
-                request,
-            };
-            let answered = rpc::ask(ports, permit, server, question).await?;
+            let question = (LIST_ID, listing.method(), members.as_str());
+            let answered = way.ask(ports, permit, server, question).await?;
             // A server without a kind of thing has no such method. Any other error is no empty listing.
             if page_index == 0 && is_method_not_found(&answered) {
                 break;

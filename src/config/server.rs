@@ -27,6 +27,8 @@ pub struct Server {
     pub prefix: String,
     /// Which era it speaks.
     pub era: EraChoice,
+    /// How its messages travel.
+    pub transport: Transport,
     /// The portal's credential there.
     pub auth: Auth,
     /// Which of its tools may be used, unless a portal has rules of its own.
@@ -58,6 +60,18 @@ pub enum EraChoice {
     Legacy,
     /// 2026-07-28.
     Modern,
+}
+
+/// How messages travel to a server and back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Found out by asking.
+    #[default]
+    Auto,
+    /// One endpoint that answers each POST (2025-03-26 and newer).
+    StreamableHttp,
+    /// A stream that names an endpoint for messages (2024-11-05).
+    HttpSse,
 }
 
 impl Server {
@@ -144,7 +158,7 @@ pub(super) fn read_all(node: &Node<'_, '_>, environment: &Environment) -> Declar
     declared
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "name",
     "url",
     "binding",
@@ -152,6 +166,7 @@ const KEYS: [&str; 12] = [
     "openapi",
     "prefix",
     "era",
+    "transport",
     "auth",
     "tools",
     "timeout_ms",
@@ -192,6 +207,7 @@ fn read(id: &str, node: &Node<'_, '_>, environment: &Environment) -> DeclaredSer
         ],
         EraChoice::default(),
     );
+    let transport = read_transport(&table, era);
     let enabled = table.flag("enabled", true);
     let aliases = read_aliases(&table);
     let server = target.map(|target| {
@@ -201,6 +217,7 @@ fn read(id: &str, node: &Node<'_, '_>, environment: &Environment) -> DeclaredSer
             target,
             prefix: prefix.clone().unwrap_or_default(),
             era,
+            transport,
             auth: auth.unwrap_or_default(),
             tools: tools.unwrap_or_default(),
             aliases,
@@ -209,6 +226,23 @@ fn read(id: &str, node: &Node<'_, '_>, environment: &Environment) -> DeclaredSer
         })
     });
     DeclaredServer { prefix, server }
+}
+
+fn read_transport(table: &Table<'_, '_>, era: EraChoice) -> Transport {
+    let transport = table.choice(
+        "transport",
+        &[
+            ("auto", Transport::Auto),
+            ("streamable_http", Transport::StreamableHttp),
+            ("http_sse", Transport::HttpSse),
+        ],
+        Transport::default(),
+    );
+    if transport == Transport::HttpSse && era == EraChoice::Modern {
+        let at = table.get("transport").unwrap_or(*table.node());
+        at.fault("`http_sse` is a transport of the legacy era; leave out `era` or write `auto` or `legacy`");
+    }
+    transport
 }
 
 fn read_prefix(node: &Node<'_, '_>) -> Option<String> {

@@ -23,7 +23,19 @@ pub enum Target {
     },
 }
 
+/// The origin a bound worker sees: a binding has no address of its own, and its requests tell which way they came.
+const BINDING_ORIGIN: &str = "https://binding.internal";
+
 impl Target {
+    /// The absolute URL its requests carry.
+    #[must_use]
+    pub fn address(&self) -> Cow<'_, str> {
+        match self {
+            Self::Url(url) => Cow::Borrowed(url.as_str()),
+            Self::Binding { path, .. } => Cow::Owned(format!("{BINDING_ORIGIN}{path}")),
+        }
+    }
+
     /// The host a secret is tied to, as the worker variable `SECRET_HOSTS` writes it.
     #[must_use]
     pub fn secret_host(&self) -> Cow<'_, str> {

@@ -39,6 +39,7 @@ fn whole() -> Value {
         "servers": {
             "jira": {
                 "name": "Issue tracker", "url": "https://jira.example/mcp", "prefix": "jira", "era": "modern",
+                "transport": "streamable_http",
                 "auth": { "kind": "headers", "headers": { "X-Api-Key": "UPSTREAM_Y" } },
                 "tools": { "default": "allow", "allow": ["create_*"], "deny": ["delete_*"], "approve": [] },
                 "timeout_ms": 100, "enabled": false,

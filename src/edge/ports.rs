@@ -277,6 +277,16 @@ impl Sessions for EdgePorts {
         }
     }
 
+    fn note_connection(&self, place: &str, session: Option<UpstreamSession>) {
+        if let Some(memory) = &self.session {
+            memory.note_connection(place, session);
+        }
+    }
+
+    fn connection(&self, place: &str) -> Option<UpstreamSession> {
+        self.session.as_ref()?.connection(place)
+    }
+
     async fn park(&self, server: &str, parked: Parked) -> Option<String> {
         self.session.as_ref()?.park(server, &parked)
     }

@@ -58,6 +58,8 @@ pub(super) struct SessionMemory {
     pub subscriptions: Subscribed,
     opened: RefCell<Option<Opened>>,
     upstreams: RefCell<HashMap<String, UpstreamSession>>,
+    /// Sessions of calls that have a connection of their own, by its name.
+    connections: RefCell<HashMap<String, UpstreamSession>>,
     pumps: RefCell<HashMap<String, AbortHandle>>,
     in_flight: RefCell<HashMap<String, String>>,
     /// The caller of the latest request, for what happens between requests.
@@ -84,6 +86,7 @@ impl SessionMemory {
             .flatten()
             .and_then(|text| serde_json::from_str::<Opened>(&text).ok());
         let upstreams = if exists {
+            rows.remove_connections();
             rows.upstreams().into_iter().collect()
         } else {
             HashMap::new()
@@ -95,6 +98,7 @@ impl SessionMemory {
             subscriptions,
             opened: RefCell::new(opened),
             upstreams: RefCell::new(upstreams),
+            connections: RefCell::default(),
             pumps: RefCell::default(),
             in_flight: RefCell::default(),
             caller: RefCell::default(),
@@ -280,6 +284,21 @@ impl SessionMemory {
             let _ = Abortable::new(pump, registration).await;
         }));
         Some(is_listening)
+    }
+
+    pub(super) fn note_connection(&self, place: &str, session: Option<UpstreamSession>) {
+        let mut connections = self.connections.borrow_mut();
+        if let Some(session) = session {
+            connections.insert(place.to_owned(), session);
+        } else {
+            connections.remove(place);
+            // What waited on it waits for nobody any more.
+            self.rows.remove_upstream(place);
+        }
+    }
+
+    pub(super) fn connection(&self, place: &str) -> Option<UpstreamSession> {
+        self.connections.borrow().get(place).cloned()
     }
 
     pub(super) fn park(&self, server: &str, parked: &Parked) -> Option<String> {

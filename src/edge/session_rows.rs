@@ -105,6 +105,7 @@ impl SessionRows {
                     UpstreamSession {
                         id: row.session_id,
                         revision,
+                        endpoint: None,
                         log_level: None,
                     },
                 ))
@@ -120,6 +121,14 @@ impl SessionRows {
         self.run(
             "INSERT OR REPLACE INTO upstreams (server, session_id, revision) VALUES (?1, ?2, ?3)",
             vec![server.into(), id, session.revision.as_str().into()],
+        );
+    }
+
+    /// Removes what waited on connections of calls: they ended with the object that had them open.
+    pub(super) fn remove_connections(&self) {
+        self.run(
+            "DELETE FROM waiting WHERE instr(server, '#') > 0",
+            Vec::new(),
         );
     }
 

@@ -5,6 +5,7 @@ use js_sys::{ArrayBuffer, Uint8Array};
 use worker::Env;
 
 use super::ports::EdgePorts;
+use super::urls;
 use super::web::{self, AnswerBody, Stream};
 use crate::config::{Auth, Server, Target};
 use crate::error::UpstreamFault;
@@ -98,13 +99,17 @@ fn named(fault: &str, timeout_ms: u64) -> UpstreamFault {
 /// Where it goes and all headers, a line each.
 fn head_lines(env: &Env, server: &Server, request: &Outbound) -> Result<String, UpstreamFault> {
     let mut lines = String::with_capacity(384);
-    match &server.target {
-        Target::Url(url) => lines.extend(["\n", url.as_str()]),
-        // A binding has no address; the host tells the server which way the request came.
-        Target::Binding { name, path } => {
-            lines.extend([name.as_str(), "\nhttps://binding.internal", path.as_str()]);
-        }
+    if let Target::Binding { name, .. } = &server.target {
+        lines.push_str(name);
     }
+    let own = server.target.address();
+    let address = match &request.to {
+        None => &*own,
+        // The credential is added below: who was to check this address may have erred.
+        Some(to) if urls::is_same_origin(&own, to.as_str()) => to.as_str(),
+        Some(_) => return Err(UpstreamFault::ForeignEndpoint),
+    };
+    lines.extend(["\n", address]);
     lines.push_str(match request.verb {
         Verb::Post => "\nPOST",
         Verb::Get => "\nGET",

@@ -16,3 +16,12 @@ pub(super) fn parse(text: &str) -> Option<WebUrl> {
         password: &url.password(),
     })
 }
+
+/// Whether two absolute URLs have one origin, and neither a user name.
+pub(super) fn is_same_origin(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (Url::new(one), Url::new(other)) else {
+        return false;
+    };
+    let is_plain = |url: &Url| url.username().is_empty() && url.password().is_empty();
+    one.origin() == other.origin() && is_plain(&one) && is_plain(&other)
+}

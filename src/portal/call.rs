@@ -10,6 +10,7 @@ use super::find::find;
 use super::finish::http_status;
 use super::finisher::Finisher;
 use super::keeper::Keeper;
+use super::line::{is_on_line, outlives_call};
 use super::ports::{Original, Ports, random_id};
 use super::questions::askable;
 use super::record::Again;
@@ -147,6 +148,10 @@ async fn steps<P: Ports>(
         .log_level
         .filter(|_| era == Era::Legacy && target.snapshot.facts.logging);
     finisher.askable = askable;
+    finisher.route.on_line = era == Era::Legacy && is_on_line(server, &target.snapshot.facts);
+    if finisher.route.on_line && outlives_call(method) {
+        return Err(unrecorded(failure(server, UpstreamFault::NoSubscriptions)));
+    }
     let declares_tasks =
         era == Era::Modern && target.snapshot.facts.tasks && tasks::declares(caller, request);
     finisher.task = TaskPart::new(handle, method, declares_tasks);
@@ -365,6 +370,10 @@ pub(super) async fn answer<P: Ports>(
         Reading::Whole(status, whole) => (status, whole),
         Reading::Events(body) => {
             let messages = finisher.route.source(body).messages();
+            return stream::answer(finisher, messages).await;
+        }
+        Reading::Line(opened) => {
+            let messages = finisher.call_on_line(*opened);
             return stream::answer(finisher, messages).await;
         }
     };

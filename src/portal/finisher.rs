@@ -68,6 +68,7 @@ impl<P: Ports> Finisher<P> {
                 session: SharedSession::default(),
                 last_event_id: LastEventId::default(),
                 call: None,
+                on_line: false,
             },
             caller: caller.clone(),
             deed,

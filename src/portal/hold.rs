@@ -267,7 +267,7 @@ async fn pump<P: Ports>(
     let Some(kept) = ports.kept() else { return };
     loop {
         let Some(next) = in_time(&route, &call, &mut stopped, &mut messages.next()).await else {
-            return;
+            return route.linger(messages);
         };
         let Some(message) = next else { return };
         let is_answer = message.as_ref().map_or(true, |message| {
@@ -276,7 +276,7 @@ async fn pump<P: Ports>(
         kept.with_hold(&call, |hold| hold.is_answered |= is_answer);
         match in_time(&route, &call, &mut stopped, &mut inbox.send(message)).await {
             Some(Ok(())) => {}
-            _ => return,
+            _ => return route.linger(messages),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::error::{PortalError, UpstreamFault};
 use crate::mcp::Revision;
 use crate::policy::Permit;
 use crate::seal::Sealer;
+use crate::upstream::endpoint::{Address, Endpoint};
 
 /// The time.
 pub trait Clock {
@@ -59,6 +60,8 @@ pub enum Verb {
 pub struct Outbound {
     /// The HTTP method.
     pub verb: Verb,
+    /// Where to, where that is not the server's own address.
+    pub to: Option<Address>,
     /// Protocol headers.
     pub headers: Vec<(Cow<'static, str>, String)>,
     /// The message; empty for GET and DELETE.
@@ -207,6 +210,20 @@ pub struct UpstreamSession {
     /// How much the server was told to log, where it was.
     #[serde(default)]
     pub log_level: Option<String>,
+    /// Over HTTP+SSE: where the connection takes messages, for as long as it is open. Such a session is its call's own, and
+    /// where it was written down nothing is left of it.
+    #[serde(skip)]
+    pub endpoint: Option<Endpoint>,
+}
+
+impl UpstreamSession {
+    /// The name under which what waits in this session is noted: the server's id, or the connection's own.
+    #[must_use]
+    pub fn place<'a>(&'a self, server: &'a str) -> &'a str {
+        self.endpoint
+            .as_ref()
+            .map_or(server, |endpoint| &endpoint.place)
+    }
 }
 
 /// What waits for an answer of the client.
@@ -241,6 +258,11 @@ pub trait Sessions {
     async fn remember_upstream(&self, subject: &str, server: &str, session: UpstreamSession);
     /// Forgets one that ended.
     async fn forget_upstream(&self, subject: &str, server: &str);
+    /// Notes the session of a call that has a connection of its own, under the connection's name, or that it ended. It is
+    /// kept in memory only, and what is parked under the name ends with it.
+    fn note_connection(&self, place: &str, session: Option<UpstreamSession>);
+    /// Such a session.
+    fn connection(&self, place: &str) -> Option<UpstreamSession>;
     /// Parks a server's request and returns the id under which it goes to the client, as JSON text; written before it
     /// is delivered. Nothing where there is no client to ask.
     async fn park(&self, server: &str, parked: Parked) -> Option<String>;

@@ -28,8 +28,8 @@ use crate::upstream::{legacy_cancel, legacy_request};
 
 /// A stream on its way from a server to the client.
 pub(super) struct Relay<P: Ports> {
-    finisher: Finisher<P>,
-    messages: Messages,
+    pub(super) finisher: Finisher<P>,
+    pub(super) messages: Messages,
     ready: VecDeque<Outgoing>,
     is_finished: bool,
     bytes: usize,
@@ -219,7 +219,7 @@ impl<P: Ports> Relay<P> {
             Some("notifications/cancelled") => {
                 let route = &finisher.route;
                 if let Some(message) =
-                    session::cancelled_for_client(&route.ports, &route.server.id, &data)
+                    session::cancelled_for_client(&route.ports, &finisher.place(), &data)
                 {
                     self.ready.push_back(Outgoing::Message(message));
                 }
@@ -255,7 +255,7 @@ impl<P: Ports> Relay<P> {
             Era::Legacy => {
                 let route = &finisher.route;
                 let call = finisher.route.call.clone();
-                session::ask_client(&route.ports, &route.server.id, data, id, call).await
+                session::ask_client(&route.ports, &finisher.place(), data, id, call).await
             }
             Era::Modern => None,
         };
@@ -384,14 +384,12 @@ impl<P: Ports> Relay<P> {
     }
 
     /// Tells a legacy server that nobody waits for its answer any more.
-    fn tell_cancelled(&self) {
+    fn tell_cancelled(&mut self) {
+        let connection = self.own_connection();
         let session = self.finisher.session();
         let server = &self.finisher.route.server;
-        self.send_soon(legacy_cancel(
-            server,
-            session.as_ref(),
-            &self.finisher.sent_id,
-        ));
+        let cancel = legacy_cancel(server, session.as_ref(), &self.finisher.sent_id);
+        self.send_soon(cancel, connection);
     }
 
     /// Tells a server that there is nobody to ask, so that it does not wait.
@@ -405,10 +403,12 @@ impl<P: Ports> Relay<P> {
     fn reply_soon(&self, body: String) {
         let session = self.finisher.session();
         let server = &self.finisher.route.server;
-        self.send_soon(legacy_request(server, session.as_ref(), body.into_bytes()));
+        let reply = legacy_request(server, session.as_ref(), body.into_bytes());
+        self.send_soon(reply, None);
     }
 
-    fn send_soon(&self, request: Outbound) {
+    /// Sends what is not waited for, and then lets go of a connection.
+    fn send_soon(&self, request: Outbound, connection: Option<Messages>) {
         let route = self.finisher.route.clone();
         let ports = route.ports.clone();
         ports.spawn(Box::pin(async move {
@@ -416,6 +416,7 @@ impl<P: Ports> Relay<P> {
                 .ports
                 .send(&route.permit, &route.server, request)
                 .await;
+            drop(connection);
         }));
     }
 

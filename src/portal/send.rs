@@ -7,6 +7,7 @@ use std::rc::Rc;
 use futures::StreamExt as _;
 use futures::future::Either;
 
+use super::line;
 use super::ports::{BodyKind, Ports, UpstreamBody, UpstreamReply, UpstreamSession, Whole};
 use crate::config::Server;
 use crate::error::{PortalError, UpstreamFailure, UpstreamFault};
@@ -14,6 +15,7 @@ use crate::limits::REPLY_BODY_BYTES_MAX;
 use crate::mcp::reply::Glance;
 use crate::mcp::{Era, Method};
 use crate::policy::Permit;
+use crate::upstream::line::Opened;
 use crate::upstream::source::{LastEventId, Messages, Source};
 use crate::upstream::{
     legacy_cancel, legacy_request, may_answer, modern_request, says_session_is_over, session,
@@ -43,6 +45,8 @@ pub struct Route<P: Ports> {
     pub last_event_id: LastEventId,
     /// The id under which the call is kept, where it can outlive its request.
     pub call: Option<String>,
+    /// The server speaks HTTP+SSE: the call has a connection of its own.
+    pub on_line: bool,
 }
 
 /// A request to a modern server.
@@ -59,6 +63,8 @@ pub(super) struct ModernCall {
 pub(super) enum Replied<B: UpstreamBody> {
     Unread(UpstreamReply<B>),
     Read(u16, Whole<B::Original>),
+    /// A connection on which the call is still to be made.
+    Opened(Box<Opened>),
 }
 
 /// Sends to a modern server.
@@ -94,6 +100,11 @@ pub(super) async fn send_legacy<P: Ports>(
         subject,
         ..
     } = route;
+    if route.on_line {
+        let (opened, session) = line::open(route, log_level, body).await?;
+        *route.session.borrow_mut() = Some(session);
+        return Ok(Replied::Opened(Box::new(opened)));
+    }
     let mut renewed = false;
     loop {
         let session = session::current(ports, permit, server, subject).await?;
@@ -132,6 +143,8 @@ pub(super) enum Reading<B: UpstreamBody> {
     Whole(u16, Whole<B::Original>),
     /// A stream of them.
     Events(B),
+    /// A connection on which the call is still to be made.
+    Line(Box<Opened>),
 }
 
 impl<B: UpstreamBody> Replied<B> {
@@ -142,6 +155,7 @@ impl<B: UpstreamBody> Replied<B> {
     pub(super) async fn read(self) -> Result<Reading<B>, UpstreamFault> {
         let reply = match self {
             Self::Read(status, whole) => return Ok(Reading::Whole(status, whole)),
+            Self::Opened(opened) => return Ok(Reading::Line(opened)),
             Self::Unread(reply) => reply,
         };
         let meant = status_fault(reply.status, reply.retry_after_s);
@@ -163,6 +177,7 @@ impl<B: UpstreamBody> Replied<B> {
     pub(super) async fn messages<P: Ports<Body = B>>(self, route: Route<P>) -> Messages {
         match self.read().await {
             Ok(Reading::Events(body)) => route.source(body).messages(),
+            Ok(Reading::Line(opened)) => route.on_connection(*opened),
             Ok(Reading::Whole(status, whole)) => {
                 one(judged(status, whole.bytes).map_err(|fault| route.failure(fault)))
             }

@@ -14,6 +14,7 @@ use crate::mcp::message::{Notification, Response};
 use crate::mcp::reply::Glance;
 use crate::mcp::{Era, Method};
 use crate::policy::{Ask, Permit, decide};
+use crate::upstream::endpoint::server_of;
 use crate::upstream::legacy_request;
 use crate::upstream::session as upstream_session;
 
@@ -163,7 +164,7 @@ pub async fn end<P: Ports>(ports: &P, caller: &Rc<Caller>) {
     }
 }
 
-/// A server of the portal with which this client has a session.
+/// A server of the portal with which this client has a session, or that works for it on a connection of its own.
 fn route<'c, P: Ports>(
     ports: &P,
     caller: &'c Caller,
@@ -171,10 +172,12 @@ fn route<'c, P: Ports>(
 ) -> Option<(&'c PortalServer, Permit, UpstreamSession)> {
     let place = caller
         .portal
-        .server(server)
+        .server(server_of(server))
         .filter(|place| place.server.enabled)?;
     let permit = decide(&caller.admission, &caller.portal, place, Ask::Read).ok()?;
-    let session = ports.upstream_session(&caller.principal.subject, server)?;
+    let session = ports
+        .connection(server)
+        .or_else(|| ports.upstream_session(&caller.principal.subject, server))?;
     Some((place, permit, session))
 }
 

@@ -88,7 +88,7 @@ fn fits(answer: &Answer, status: u16) -> bool {
     super::may_answer(status) && (status < 400 || matches!(answer, Answer::Error(_)))
 }
 
-fn answer_in(message: &[u8], id: &str) -> Option<Answer> {
+pub(super) fn answer_in(message: &[u8], id: &str) -> Option<Answer> {
     let glance = Glance::at(message).ok()?;
     // An error that could not name its request is about this one: it is the only one in this exchange.
     let names_it = glance.id.and_then(unquote) == Some(id);
@@ -124,6 +124,24 @@ async fn final_message<B: UpstreamBody>(mut body: B, id: &str) -> Result<Vec<u8>
 }
 
 impl Answered {
+    /// An answer that came without an HTTP exchange of its own.
+    #[must_use]
+    pub fn of(answer: Answer) -> Self {
+        Self {
+            status: 200,
+            session_id: None,
+            retry_after_s: None,
+            answer: Some(answer),
+            text: Vec::new(),
+        }
+    }
+
+    /// Whether a server says that it takes no such request at this address: one of another transport may be there.
+    #[must_use]
+    pub fn says_absent(&self) -> bool {
+        self.answer.is_none() && super::is_absence(self.status)
+    }
+
     /// The result, or what its absence means.
     ///
     /// # Errors

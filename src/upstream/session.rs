@@ -12,8 +12,11 @@ use crate::mcp::{Era, Revision};
 use crate::policy::Permit;
 use crate::portal::ports::{ClientFacts, Ports, UpstreamSession, Upstreams};
 
-const INITIALIZE_ID: &str = "portcullis-initialize";
-const LEVEL_ID: &str = "portcullis-level";
+pub(super) const INITIALIZE_ID: &str = "portcullis-initialize";
+pub(super) const LEVEL_ID: &str = "portcullis-level";
+
+/// What a client says once it knows the revision.
+pub(super) const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 /// What a server answers to `initialize`, as far as the portal reads it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -67,14 +70,7 @@ async fn shake_hands<U: Upstreams>(
     client: &ClientFacts,
     headers: &[(&'static str, &str)],
 ) -> Result<(UpstreamSession, Initialized), UpstreamFault> {
-    let members = format!(
-        "\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{}",
-        Revision::LATEST_LEGACY.as_str(),
-        client.capabilities,
-        client.info
-    );
-    let body = own_request(INITIALIZE_ID, "initialize", &members, Era::Legacy);
-    let mut request = legacy_request(server, None, body);
+    let mut request = legacy_request(server, None, initialize(client));
     let headers = headers.iter();
     request
         .headers
@@ -88,26 +84,45 @@ async fn shake_hands<U: Upstreams>(
     if matches!(answered.answer, Some(Answer::Error(_))) {
         return Err(UpstreamFault::NoCommonRevision);
     }
-    let result = answered.into_result()?;
-    let initialized: Initialized = serde_json::from_str(&result)
-        .map_err(|_| UpstreamFault::BadAnswer("initialize without protocolVersion"))?;
-    let revision = Revision::parse(&initialized.protocol_version)
-        .filter(|revision| revision.era() == Era::Legacy)
-        .ok_or(UpstreamFault::NoCommonRevision)?;
+    let (revision, initialized) = negotiated(&answered.into_result()?)?;
     let session = UpstreamSession {
         id: session_id,
         revision,
         log_level: None,
+        endpoint: None,
     };
-    let ready = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_vec();
     upstreams
         .send(
             permit,
             server,
-            legacy_request(server, Some(&session), ready),
+            legacy_request(server, Some(&session), INITIALIZED.to_vec()),
         )
         .await?;
     Ok((session, initialized))
+}
+
+/// What a client says first.
+pub(super) fn initialize(client: &ClientFacts) -> Vec<u8> {
+    let members = format!(
+        "\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{}",
+        Revision::LATEST_LEGACY.as_str(),
+        client.capabilities,
+        client.info
+    );
+    own_request(INITIALIZE_ID, "initialize", &members, Era::Legacy)
+}
+
+/// Reads the answer to it.
+///
+/// # Errors
+/// [`UpstreamFault::NoCommonRevision`], or an answer of another shape.
+pub(super) fn negotiated(result: &str) -> Result<(Revision, Initialized), UpstreamFault> {
+    let initialized: Initialized = serde_json::from_str(result)
+        .map_err(|_| UpstreamFault::BadAnswer("initialize without protocolVersion"))?;
+    let revision = Revision::parse(&initialized.protocol_version)
+        .filter(|revision| revision.era() == Era::Legacy)
+        .ok_or(UpstreamFault::NoCommonRevision)?;
+    Ok((revision, initialized))
 }
 
 /// The session with a server on behalf of a principal, opened where there is none.
@@ -164,18 +179,21 @@ pub async fn set_log_level<U: Upstreams>(
     session: &UpstreamSession,
     level: &str,
 ) {
-    let members = format!("\"level\":{}", serde_json::Value::String(level.to_owned()));
-    let body = own_request(LEVEL_ID, "logging/setLevel", &members, Era::Legacy);
     let _ = rpc::ask(
         upstreams,
         permit,
         server,
         Question {
             id: LEVEL_ID,
-            request: legacy_request(server, Some(session), body),
+            request: legacy_request(server, Some(session), level_request(level)),
         },
     )
     .await;
+}
+
+pub(super) fn level_request(level: &str) -> Vec<u8> {
+    let members = format!("\"level\":{}", serde_json::Value::String(level.to_owned()));
+    own_request(LEVEL_ID, "logging/setLevel", &members, Era::Legacy)
 }
 
 /// Ends a session that is not needed any more. A server that does not care about it is no failure.

@@ -2,19 +2,22 @@
 //! up where it did; the call is never repeated.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use futures::StreamExt as _;
 use futures::future::{Either, select};
 use futures::stream::LocalBoxStream;
+use futures::{FutureExt as _, StreamExt as _};
 
+use super::chunks::{Chunks, Heard, Posting, chunks, hear};
 use super::legacy_stream;
+use super::line::{Opened, message_in, post};
 use crate::config::Server;
 use crate::error::{PortalError, UpstreamFailure, UpstreamFault};
 use crate::limits::{CALL_TIMEOUTS_MAX, UPSTREAM_EVENT_BYTES_MAX};
 use crate::mcp::event_stream::{Event, EventReader};
 use crate::policy::Permit;
-use crate::portal::ports::{BodyKind, Ports, UpstreamBody, UpstreamSession};
+use crate::portal::ports::{BodyKind, Ports, UpstreamSession};
 
 /// How often a legacy stream that breaks off is taken up again before the call is called cut.
 const RESUMPTIONS_MAX: u32 = 10;
@@ -39,7 +42,11 @@ pub struct Source<P: Ports> {
     /// The legacy session in which the stream can be taken up again.
     session: Option<UpstreamSession>,
     /// Owns the read that is under way.
-    chunks: LocalBoxStream<'static, Result<Vec<u8>, UpstreamFault>>,
+    chunks: Chunks,
+    /// Messages that were read before.
+    early: VecDeque<Vec<u8>>,
+    /// The call's own connection, where it has one.
+    connection: Option<Connection<P>>,
     reader: EventReader,
     is_unreadable: bool,
     began_ms: u64,
@@ -61,6 +68,41 @@ impl<P: Ports> Source<P> {
         session: Option<UpstreamSession>,
         body: P::Body,
     ) -> Self {
+        Self::over(ports, permit, server, session, chunks(body))
+    }
+
+    /// Makes a call on a line that was opened for it, and reads the line.
+    pub fn of_line(
+        ports: P,
+        permit: Rc<Permit>,
+        server: Rc<Server>,
+        session: Option<UpstreamSession>,
+        opened: Opened,
+    ) -> Self {
+        let Opened {
+            chunks,
+            reader,
+            early,
+            call,
+        } = opened;
+        let posting = {
+            let (ports, permit, server) = (ports.clone(), permit.clone(), server.clone());
+            async move { post(&ports, &permit, &server, call).await }.boxed_local()
+        };
+        let mut source = Self::over(ports, permit, server, session, chunks);
+        source.reader = reader;
+        source.early = early;
+        source.connection = Some(Connection::begin(&source, posting));
+        source
+    }
+
+    fn over(
+        ports: P,
+        permit: Rc<Permit>,
+        server: Rc<Server>,
+        session: Option<UpstreamSession>,
+        chunks: Chunks,
+    ) -> Self {
         let began_ms = ports.now_ms();
         let life_ms = life_ms(&server);
         Self {
@@ -68,7 +110,9 @@ impl<P: Ports> Source<P> {
             permit,
             server,
             session,
-            chunks: chunks(body),
+            chunks,
+            early: VecDeque::new(),
+            connection: None,
             reader: EventReader::new(UPSTREAM_EVENT_BYTES_MAX),
             is_unreadable: false,
             began_ms,
@@ -133,9 +177,12 @@ impl<P: Ports> Source<P> {
     /// # Errors
     /// How the stream ended before the answer.
     async fn next(&mut self) -> Result<Vec<u8>, UpstreamFault> {
+        if let Some(message) = self.early.pop_front() {
+            return Ok(message);
+        }
         loop {
             if let Some(event) = self.reader.next_event() {
-                if let Some(message) = self.take(event) {
+                if let Some(message) = self.take(event)? {
                     return Ok(message);
                 }
                 continue;
@@ -143,34 +190,44 @@ impl<P: Ports> Source<P> {
             if self.is_unreadable {
                 return Err(UpstreamFault::BadAnswer("unreadable event stream"));
             }
-            let ports = &self.ports;
-            let now_ms = ports.now_ms();
-            if ports.is_asking(&self.server.id) {
+            let now_ms = self.ports.now_ms();
+            if self.ports.is_asking(self.place()) {
                 // The person takes their time, and so does the server that waits for them.
                 self.ends_ms = now_ms.saturating_add(life_ms(&self.server));
             } else if now_ms >= self.ends_ms {
                 return Err(self.outlived());
             }
-            let chunk = {
-                let left_ms = self.ends_ms.saturating_sub(now_ms);
-                let alarm = std::pin::pin!(ports.sleep_ms(left_ms));
-                match select(self.chunks.next(), alarm).await {
-                    Either::Left((chunk, _)) => Some(chunk),
-                    Either::Right(_) => None,
+            let left_ms = self.ends_ms.saturating_sub(now_ms);
+            let posting = self.connection.as_mut().map(|line| &mut line.posting);
+            let alarm = self.ports.sleep_ms(left_ms);
+            match hear(&mut self.chunks, posting.unwrap_or(&mut None), alarm).await {
+                Heard::Chunk(Some(Ok(chunk))) => {
+                    self.is_unreadable = self.reader.push(&chunk).is_err();
                 }
-            };
-            match chunk {
-                Some(Some(Ok(chunk))) => self.is_unreadable = self.reader.push(&chunk).is_err(),
-                Some(Some(Err(UpstreamFault::TimedOut(_))))
-                    if self.ports.is_asking(&self.server.id) => {}
-                Some(Some(Err(fault))) => self.broken(fault).await?,
-                Some(None) => self.broken(UpstreamFault::Cut).await?,
-                None => {}
+                Heard::Chunk(Some(Err(UpstreamFault::TimedOut(_))))
+                    if self.ports.is_asking(self.place()) => {}
+                Heard::Chunk(Some(Err(fault))) => self.broken(fault).await?,
+                Heard::Chunk(None) => self.broken(UpstreamFault::Cut).await?,
+                // A server may hold back its reply to the call for as long as it works; the stream says whether it does.
+                Heard::Posted(Ok(()) | Err(UpstreamFault::TimedOut(_))) | Heard::Nothing => {}
+                Heard::Posted(Err(fault)) => return Err(fault),
             }
         }
     }
 
-    fn take(&mut self, event: Event) -> Option<Vec<u8>> {
+    /// The name under which this call's server waits for the client.
+    fn place(&self) -> &str {
+        let server = &self.server.id;
+        self.session
+            .as_ref()
+            .map_or(server, |session| session.place(server))
+    }
+
+    fn take(&mut self, event: Event) -> Result<Option<Vec<u8>>, UpstreamFault> {
+        if self.connection.is_some() {
+            // A line that breaks off is gone, whatever ids its events had.
+            return message_in(event);
+        }
         if let Some(id) = event.id {
             // An empty one takes back those before it.
             let id = Some(id).filter(|id| !id.is_empty());
@@ -182,7 +239,7 @@ impl<P: Ports> Source<P> {
         if let Some(retry_ms) = event.retry_ms {
             self.pause_ms = retry_ms.min(RESUMPTION_PAUSE_MS_MAX);
         }
-        (!event.data.is_empty()).then(|| event.data.into_bytes())
+        Ok((!event.data.is_empty()).then(|| event.data.into_bytes()))
     }
 
     /// The stream ended early.
@@ -228,11 +285,28 @@ fn life_ms(server: &Server) -> u64 {
     u64::from(server.timeout_ms).saturating_mul(CALL_TIMEOUTS_MAX)
 }
 
-/// A body as a stream that owns the read under way: giving up waiting for it loses nothing.
-fn chunks<B: UpstreamBody>(body: B) -> LocalBoxStream<'static, Result<Vec<u8>, UpstreamFault>> {
-    futures::stream::unfold(body, |mut body| async move {
-        let chunk = body.chunk().await?;
-        Some((chunk, body))
-    })
-    .boxed_local()
+/// A call's own connection: noted while it is open, so that what the client sends to its server finds the way.
+struct Connection<P: Ports> {
+    ports: P,
+    place: String,
+    /// The call on its way.
+    posting: Option<Posting<'static>>,
+}
+
+impl<P: Ports> Connection<P> {
+    fn begin(source: &Source<P>, posting: Posting<'static>) -> Self {
+        let place = source.place().to_owned();
+        source.ports.note_connection(&place, source.session.clone());
+        Self {
+            ports: source.ports.clone(),
+            place,
+            posting: Some(posting),
+        }
+    }
+}
+
+impl<P: Ports> Drop for Connection<P> {
+    fn drop(&mut self) {
+        self.ports.note_connection(&self.place, None);
+    }
 }

@@ -2,7 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use futures::future::{Either, select};
 
 use portcullis::config::Server;
 use portcullis::error::UpstreamFault;
@@ -20,6 +25,8 @@ use super::world::World;
 pub struct Sent {
     pub server: String,
     pub verb: Verb,
+    /// Where to, where that is not the server's own address.
+    pub to: Option<String>,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     /// The rule of its permit.
@@ -61,6 +68,49 @@ pub enum Piece {
     Fault(UpstreamFault),
     /// Nothing ever comes; the time-out ends it.
     Hang,
+    /// Whatever is pushed into it, as it comes, to its end.
+    Feed(Feed),
+}
+
+/// A body that is still being written.
+#[derive(Debug, Clone, Default)]
+pub struct Feed(Rc<RefCell<Written>>);
+
+#[derive(Debug, Default)]
+struct Written {
+    pieces: VecDeque<Piece>,
+    is_closed: bool,
+    waker: Option<Waker>,
+}
+
+impl Feed {
+    pub fn push(&self, piece: Piece) {
+        let mut written = self.0.borrow_mut();
+        written.pieces.push_back(piece);
+        if let Some(waker) = written.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn close(&self) {
+        let mut written = self.0.borrow_mut();
+        written.is_closed = true;
+        if let Some(waker) = written.waker.take() {
+            waker.wake();
+        }
+    }
+
+    async fn next(&self) -> Option<Piece> {
+        poll_fn(|context| {
+            let mut written = self.0.borrow_mut();
+            if written.pieces.is_empty() && !written.is_closed {
+                written.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(written.pieces.pop_front())
+        })
+        .await
+    }
 }
 
 /// A reply to come.
@@ -261,6 +311,21 @@ impl UpstreamBody for FakeBody {
                     self.timers.sleep(waits_ms).await;
                     return Some(Err(fault));
                 }
+                Piece::Feed(feed) => {
+                    let next = {
+                        let late = pin!(self.timers.sleep(self.timeout_ms));
+                        match select(pin!(feed.next()), late).await {
+                            Either::Left((next, _)) => next,
+                            Either::Right(_) => {
+                                Some(Piece::Fault(UpstreamFault::TimedOut(self.timeout_ms)))
+                            }
+                        }
+                    };
+                    if let Some(piece) = next {
+                        self.pieces.push_front(Piece::Feed(feed));
+                        self.pieces.push_front(piece);
+                    }
+                }
                 Piece::Hang => {
                     self.pieces.push_front(Piece::Hang);
                     self.timers.sleep(self.timeout_ms).await;
@@ -284,6 +349,7 @@ impl Upstreams for World {
         let sent = Sent {
             server: server.id.clone(),
             verb: request.verb,
+            to: request.to.map(|to| to.as_str().to_owned()),
             headers: request
                 .headers
                 .iter()

@@ -80,6 +80,8 @@ pub struct ClientSession {
     /// (client's id, server, what waits)
     pub parked: Vec<(String, String, Parked)>,
     pub in_flight: HashMap<String, String>,
+    /// Sessions of calls that have a connection of their own.
+    pub connections: HashMap<String, UpstreamSession>,
     pub log_level: Option<String>,
 }
 
@@ -362,6 +364,24 @@ impl Sessions for World {
                 self.isolate_sessions.borrow_mut().remove(&key);
             }
         }
+    }
+
+    fn note_connection(&self, place: &str, noted: Option<UpstreamSession>) {
+        let mut session = self.session.borrow_mut();
+        let Some(session) = session.as_mut() else {
+            return;
+        };
+        if let Some(noted) = noted {
+            session.connections.insert(place.to_owned(), noted);
+        } else {
+            session.connections.remove(place);
+            session.parked.retain(|(_, parked, _)| parked != place);
+        }
+    }
+
+    fn connection(&self, place: &str) -> Option<UpstreamSession> {
+        let session = self.session.borrow();
+        session.as_ref()?.connections.get(place).cloned()
     }
 
     async fn park(&self, server: &str, what: Parked) -> Option<String> {

@@ -50,6 +50,7 @@ fn reads_everything() {
         (jira.name.as_str(), jira.prefix.as_str(), jira.era),
         ("Issue tracker", "jira", EraChoice::Modern)
     );
+    assert_eq!(jira.transport, Transport::StreamableHttp);
     assert_eq!((jira.timeout_ms, jira.enabled), (100, false));
     assert_eq!(
         jira.target,
@@ -106,6 +107,7 @@ fn fills_in_what_is_left_out() {
         (wiki.name.as_str(), wiki.prefix.as_str(), wiki.era),
         ("wiki", "wiki", EraChoice::Auto)
     );
+    assert_eq!(wiki.transport, Transport::Auto);
     assert_eq!(
         (wiki.timeout_ms, wiki.enabled, &wiki.auth),
         (60_000, true, &Auth::None)

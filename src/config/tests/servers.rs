@@ -96,6 +96,25 @@ fn validate_rejects_loopback_outside_local_development() {
 }
 
 #[test]
+fn validate_rejects_transports_that_do_not_exist_or_fit() {
+    refused_at("/servers/wiki/transport", json!("sse"), "`http_sse`");
+    refused_at(
+        "/servers/jira/transport",
+        json!("http_sse"),
+        "a transport of the legacy era",
+    );
+    refused_at("/servers/wiki/transport", json!(1), "expected a string");
+    for (word, transport) in [
+        ("auto", Transport::Auto),
+        ("streamable_http", Transport::StreamableHttp),
+        ("http_sse", Transport::HttpSse),
+    ] {
+        let config = accepted("/servers/wiki/transport", json!(word));
+        assert_eq!(config.servers["wiki"].transport, transport);
+    }
+}
+
+#[test]
 fn validate_rejects_bad_bindings() {
     for name in ["JIRA", "MCP_", "MCP_jira", "SELF", "MCP_A-B"] {
         let document = with("/servers/wiki", json!({ "binding": name }));
