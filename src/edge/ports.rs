@@ -302,7 +302,8 @@ impl Sessions for EdgePorts {
     }
 
     async fn unpark(&self, client_id: &str) -> Option<(String, Parked)> {
-        self.session.as_ref()?.unpark(client_id)
+        let wait_ms = self.input_wait_ms();
+        self.session.as_ref()?.unpark(client_id, wait_ms)
     }
 
     fn forget_parked(&self, call: &str) {
@@ -354,9 +355,7 @@ impl Keeping for EdgePorts {
         let (Some(session), Lifetime::Object(state)) = (&self.session, &self.lifetime) else {
             return false;
         };
-        if expires_at_ms < u64::MAX {
-            session.wake_at(state, expires_at_ms);
-        }
+        session.wake_at(state, expires_at_ms);
         session.rows.keep_call(call, text, expires_at_ms)
     }
 

@@ -159,18 +159,14 @@ impl DurableObject for SessionObject {
     async fn alarm(&self) -> worker::Result<Response> {
         let memory = &self.memory;
         memory.woken();
-        if let Ok(ports) = self.ports() {
-            for (call, text) in memory.rows.calls() {
-                hold::sweep(&ports, &call, &text).await;
-            }
-        }
+        self.look_into_calls().await;
         let touched_ms = memory
             .rows
             .fact("touched_ms")
             .and_then(|at| at.parse().ok());
         let idle_ms = touched_ms.map_or(0, |at: u64| at.saturating_add(SESSION_IDLE_MS));
         if now_ms() < idle_ms {
-            let next_ms = memory.rows.next_expiry_ms().unwrap_or(idle_ms);
+            let next_ms = memory.rows.next_expiry_ms(now_ms()).unwrap_or(idle_ms);
             memory.wake_at(&self.state, next_ms.min(idle_ms));
             return Response::empty();
         }
@@ -275,6 +271,19 @@ impl SessionObject {
             self.memory.rows.set_fact("touched_ms", &now.to_string());
             self.memory
                 .wake_at(&self.state, now.saturating_add(SESSION_IDLE_MS));
+        }
+    }
+
+    /// Calls that were to be over by now, of which only the rows are left: their ends are told and recorded.
+    async fn look_into_calls(&self) {
+        let Ok(ports) = self.ports() else { return };
+        let memory = &self.memory;
+        for (call, text) in memory.rows.expired_calls(now_ms()) {
+            hold::sweep(&ports, &call, &text).await;
+            let stream = memory.rows.stream_of(&call);
+            if stream.is_some_and(|stream| !memory.streams.is_open(stream)) {
+                ports.revive(&call).await;
+            }
         }
     }
 

@@ -323,8 +323,10 @@ impl SessionMemory {
             .is_parked(server, now_ms().saturating_sub(wait_ms))
     }
 
-    pub(super) fn unpark(&self, client_id: &str) -> Option<(String, Parked)> {
-        self.rows.unpark(client_id)
+    /// `wait_ms` is how long the client had to answer.
+    pub(super) fn unpark(&self, client_id: &str, wait_ms: u64) -> Option<(String, Parked)> {
+        self.rows
+            .unpark(client_id, now_ms().saturating_sub(wait_ms))
     }
 
     pub(super) fn note_in_flight(&self, request_id: &str, server: Option<&str>) {

@@ -192,7 +192,8 @@ impl SessionRows {
         !found.is_empty()
     }
 
-    pub(super) fn unpark(&self, client_id: &str) -> Option<(String, Parked)> {
+    /// Takes what was parked since then.
+    pub(super) fn unpark(&self, client_id: &str, since_ms: u64) -> Option<(String, Parked)> {
         #[derive(Deserialize)]
         struct Row {
             server: String,
@@ -202,8 +203,8 @@ impl SessionRows {
         }
         let row: Row = self
             .rows(
-                "DELETE FROM waiting WHERE client_id = ?1 RETURNING server, upstream_id, call, key",
-                vec![client_id.into()],
+                "DELETE FROM waiting WHERE client_id = ?1 AND at_ms >= ?2 RETURNING server, upstream_id, call, key",
+                vec![client_id.into(), value(since_ms)],
             )
             .pop()?;
         let parked = match (row.upstream_id, row.call, row.key) {
@@ -253,24 +254,30 @@ impl SessionRows {
 
     /// Every kept call: its id and its text.
     pub(super) fn calls(&self) -> Vec<(String, String)> {
+        self.expired_calls(u64::MAX)
+    }
+
+    /// The kept calls that were to be over by a time: id and text.
+    pub(super) fn expired_calls(&self, by_ms: u64) -> Vec<(String, String)> {
         #[derive(Deserialize)]
         struct Row {
             id: String,
             body: String,
         }
-        let rows: Vec<Row> = self.rows("SELECT id, body FROM calls", Vec::new());
+        let rows: Vec<Row> = self.rows(
+            "SELECT id, body FROM calls WHERE expires_at_ms <= ?1",
+            vec![value(by_ms)],
+        );
         rows.into_iter().map(|row| (row.id, row.body)).collect()
     }
 
-    /// When the next kept call is over; nothing where none ends by itself.
-    pub(super) fn next_expiry_ms(&self) -> Option<u64> {
-        const NEVER_MS: f64 = 1e15;
+    /// When the next kept call is to be looked into, of those later than a time.
+    pub(super) fn next_expiry_ms(&self, after_ms: u64) -> Option<u64> {
         let row: Vec<Number> = self.rows(
-            "SELECT MIN(expires_at_ms) AS value FROM calls HAVING value IS NOT NULL",
-            Vec::new(),
+            "SELECT MIN(expires_at_ms) AS value FROM calls WHERE expires_at_ms > ?1 HAVING value IS NOT NULL",
+            vec![value(after_ms)],
         );
-        let first = row.into_iter().next()?;
-        (first.value < NEVER_MS).then(|| whole(&first))
+        row.first().map(whole)
     }
 
     /// Notes which call a stream carries.

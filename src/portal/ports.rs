@@ -292,7 +292,8 @@ pub trait Keeping: Upstreams {
     fn is_holding(&self) -> bool;
     /// Its name.
     fn object_name(&self) -> String;
-    /// Writes a call's row, until a time in Unix milliseconds. False where it could not be stored.
+    /// Writes a call's row. A call that is not in memory any more at a time, in Unix milliseconds, is looked into then.
+    /// False where it could not be stored.
     fn keep_call(&self, call: &str, text: &str, expires_at_ms: u64) -> bool;
     /// Notes where a kept call's stream can be taken up.
     fn note_event_id(&self, call: &str, last_event_id: &str);

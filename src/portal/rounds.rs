@@ -48,6 +48,8 @@ pub struct Asking {
     state: Option<String>,
     /// The call went to the server with the answers: from here on it cannot be gone on with.
     has_left: bool,
+    /// Until when the client may answer, in Unix milliseconds.
+    expires_at_ms: u64,
 }
 
 /// What a modern server asks of a client before it goes on.
@@ -219,6 +221,7 @@ pub(super) async fn begin<P: Ports>(
     let mut asking = Asking {
         round,
         state: asks.state,
+        expires_at_ms: ports.now_ms().saturating_add(ports.input_wait_ms()),
         ..Asking::default()
     };
     let mut requests = Vec::new();
@@ -256,7 +259,7 @@ fn keep<P: Ports>(finisher: &Finisher<P>, asking: &Asking) -> bool {
     finisher
         .route
         .ports
-        .keep_call(call, &record.to_text(), u64::MAX)
+        .keep_call(call, &record.to_text(), asking.expires_at_ms)
 }
 
 /// The messages of a round: first nothing, until the client has answered; then what the server sends.
@@ -277,7 +280,8 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
     later(async move {
         let ports = &route.ports;
         let answers = {
-            let alarm = std::pin::pin!(ports.sleep_ms(ports.input_wait_ms()));
+            let left_ms = asking.expires_at_ms.saturating_sub(ports.now_ms());
+            let alarm = std::pin::pin!(ports.sleep_ms(left_ms));
             match select(answered, alarm).await {
                 Either::Left((Ok(Ok(answers)), _)) => answers,
                 Either::Left(_) => return Err(Rejection::InputRefused.into()),
@@ -290,7 +294,8 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
             ..asking.clone()
         });
         // Noted before it leaves: it leaves once.
-        if !ports.keep_call(&call, &record.to_text(), u64::MAX) {
+        let expires_at_ms = ports.now_ms().saturating_add(ports.input_wait_ms());
+        if !ports.keep_call(&call, &record.to_text(), expires_at_ms) {
             return Err(Internal::SessionState.into());
         }
         let responses = serde_json::to_string(&answers).unwrap_or_default();
@@ -342,7 +347,8 @@ pub(super) async fn answered<P: Ports>(ports: &P, call: &str, key: &str, result:
         && let Some(answer) = &result
     {
         asking.answers.insert(key.to_owned(), answer.clone());
-        ports.keep_call(call, &record.to_text(), u64::MAX);
+        let expires_at_ms = asking.expires_at_ms;
+        ports.keep_call(call, &record.to_text(), expires_at_ms);
     }
     if kept.give(call, key, result.clone()) == Given::NotHere {
         ports.revive(call).await;

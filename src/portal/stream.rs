@@ -74,7 +74,8 @@ pub(super) async fn answer<P: Ports>(
         .map(|(message, _)| message);
     let call = record.map(|(call, record)| {
         if ports.kept_call(&call).is_none() {
-            ports.keep_call(&call, &record.to_text(), u64::MAX);
+            let expires_at_ms = ports.now_ms().saturating_add(ports.input_wait_ms());
+            ports.keep_call(&call, &record.to_text(), expires_at_ms);
             if let Some(id) = last_event_id.borrow().as_deref() {
                 ports.note_event_id(&call, id);
             }
