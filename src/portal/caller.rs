@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::inspect::Seen;
 use super::ports::{AuditSink, Clock, Random, Toggles};
-use crate::audit::{Event, Kind, Status, event_id};
+use crate::audit::{Event, Kind, Status, next_event_id};
 use crate::config::{Config, Portal};
 use crate::identity::Principal;
 use crate::mcp::{Era, Revision};
@@ -102,7 +102,7 @@ impl Caller {
         let mut random = [0_u8; 10];
         ports.fill(&mut random);
         Event {
-            id: event_id(now_ms, random),
+            id: next_event_id(now_ms, random),
             request_id: self.request_id.clone(),
             at_ms: now_ms,
             kind: ending.kind,
