@@ -171,6 +171,9 @@ impl DurableObject for SessionObject {
             return Response::empty();
         }
         self.lose_calls().await;
+        if let Ok(ports) = self.ports() {
+            crate::portal::session::leave(&ports).await;
+        }
         self.memory.close();
         self.state.storage().delete_all().await?;
         Response::empty()
@@ -348,7 +351,7 @@ impl SessionObject {
             .await
             .map_err(|error| (error, false))?;
         for server in self.memory.upstreams() {
-            self.memory.listen_to(&ports, &server);
+            self.memory.hear(&ports, &server).await;
         }
         let method = crate::mcp::Method::parse(&request.method)
             .ok_or((Internal::SessionState.into(), false))?;

@@ -30,6 +30,9 @@ use crate::upstream::legacy_stream;
 /// How long a call waits for the server's own stream to be open.
 const LISTENING_MS_MAX: u64 = 1_000;
 
+/// Servers' own streams that nobody has needed for this long, twice looked at, are let go.
+const IDLE_MS: u64 = 30_000;
+
 /// How often a server's own stream is taken up again.
 const PUMP_ATTEMPTS_MAX: u32 = 20;
 
@@ -68,6 +71,8 @@ pub(super) struct SessionMemory {
     pub kept: Rc<Kept>,
     /// Set where the object does modern clients' calls.
     bridge: RefCell<Option<Bridge>>,
+    /// Whether somebody waits for the servers' streams to be needed no more.
+    is_resting: Cell<bool>,
     /// When the object is woken next, in Unix milliseconds; 0 where that is not known.
     wakes_at_ms: Cell<u64>,
 }
@@ -104,6 +109,7 @@ impl SessionMemory {
             caller: RefCell::default(),
             kept: Rc::default(),
             bridge: RefCell::default(),
+            is_resting: Cell::default(),
             wakes_at_ms: Cell::default(),
         }
     }
@@ -249,10 +255,45 @@ impl SessionMemory {
         self.upstreams
             .borrow_mut()
             .insert(server.to_owned(), upstream);
+        self.hear(ports, server).await;
+    }
+
+    /// Listens to a server, and waits until it does: a question that comes earlier is lost.
+    pub(super) async fn hear(&self, ports: &EdgePorts, server: &str) {
         if let Some(is_listening) = self.listen_to(ports, server) {
             let alarm = std::pin::pin!(ports.sleep_ms(LISTENING_MS_MAX));
             select(is_listening, alarm).await;
         }
+    }
+
+    /// Whether nobody would hear what a server says outside of calls.
+    fn is_idle(&self) -> bool {
+        self.kept.holds() == 0 && self.in_flight.borrow().is_empty() && !self.streams.has_listener()
+    }
+
+    /// Lets the servers' own streams go once nobody has needed them for a while: open streams keep the object alive, and
+    /// a connection at each server.
+    fn rest_later(self: &Rc<Self>, ports: &EdgePorts) {
+        if self.is_resting.replace(true) {
+            return;
+        }
+        let (memory, task_ports) = (self.clone(), ports.clone());
+        ports.spawn(Box::pin(async move {
+            let mut was_idle = false;
+            loop {
+                task_ports.sleep_ms(IDLE_MS).await;
+                let is_idle = memory.is_idle();
+                if is_idle && was_idle {
+                    break;
+                }
+                was_idle = is_idle;
+            }
+            memory.is_resting.set(false);
+            let pumps = std::mem::take(&mut *memory.pumps.borrow_mut());
+            for (_, pump) in pumps {
+                pump.abort();
+            }
+        }));
     }
 
     pub(super) fn forget_upstream(&self, server: &str) {
@@ -275,6 +316,7 @@ impl SessionMemory {
         if is_stateless || self.pumps.borrow().contains_key(server) {
             return None;
         }
+        memory.rest_later(ports);
         let (handle, registration) = AbortHandle::new_pair();
         self.pumps.borrow_mut().insert(server.to_owned(), handle);
         let (listening, is_listening) = oneshot::channel();

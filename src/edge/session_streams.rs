@@ -87,6 +87,12 @@ impl Streams {
         receiver
     }
 
+    /// Whether a client is connected to any stream.
+    pub(super) fn has_listener(&self) -> bool {
+        let open: Vec<u64> = self.open.borrow().keys().copied().collect();
+        open.into_iter().any(|stream| self.is_connected(stream))
+    }
+
     /// Whether events still come on a stream.
     pub(super) fn is_open(&self, stream: u64) -> bool {
         self.open.borrow().contains_key(&stream)

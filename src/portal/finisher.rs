@@ -24,8 +24,8 @@ pub struct Finisher<P: Ports> {
     pub caller: Rc<Caller>,
     /// What they did.
     pub deed: Deed,
-    /// What inspection saw of what came back.
-    pub came_back: Cell<Seen>,
+    /// What inspection saw of what came back, and of what went out after the beginning.
+    pub came_back: Rc<Cell<Seen>>,
     /// How the server speaks.
     pub server_era: Era,
     /// The id of the client's request, as JSON text.
@@ -72,7 +72,7 @@ impl<P: Ports> Finisher<P> {
             },
             caller: caller.clone(),
             deed,
-            came_back: Cell::default(),
+            came_back: Rc::default(),
             server_era,
             request_id: String::new(),
             sent_id: String::new(),

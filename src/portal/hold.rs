@@ -10,8 +10,8 @@ mod pump;
 
 use std::collections::BTreeMap;
 
-use futures::channel::{mpsc, oneshot};
 use futures::StreamExt as _;
+use futures::channel::{mpsc, oneshot};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};

@@ -39,8 +39,9 @@ pub(super) struct Relay<P: Ports> {
     asked: Vec<(String, Question)>,
     /// When they do, in Unix milliseconds.
     asks_ms: u64,
-    /// The round of questions to a legacy client.
+    /// The round of questions to a legacy client, and the ids under which it was asked.
     round: u32,
+    asks: Vec<String>,
     /// Fires when the client cancels.
     cancelled: Option<oneshot::Receiver<()>>,
 }
@@ -74,6 +75,7 @@ impl<P: Ports> Relay<P> {
             asked: Vec::new(),
             asks_ms: 0,
             round: 0,
+            asks: Vec::new(),
             cancelled,
         }
     }
@@ -335,6 +337,7 @@ impl<P: Ports> Relay<P> {
             Ok(next) => {
                 let requests = next.requests.into_iter().map(Outgoing::Message);
                 self.ready.extend(requests);
+                self.asks = next.ids;
                 self.finisher.sent_id = next.sent_id;
                 self.messages = next.messages;
             }
@@ -420,6 +423,17 @@ impl<P: Ports> Relay<P> {
         }));
     }
 
+    /// A person need not answer any more what nobody waits for.
+    fn take_back_questions(&mut self) {
+        for id in std::mem::take(&mut self.asks) {
+            let message = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":\"The time to answer is over.\"}}}}"
+            );
+            self.ready
+                .push_back(Outgoing::Message(message.into_bytes()));
+        }
+    }
+
     async fn fault(&mut self, fault: UpstreamFault) {
         self.fail(self.finisher.failure(fault)).await;
     }
@@ -440,6 +454,9 @@ impl<P: Ports> Relay<P> {
         // A legacy server would go on for nobody.
         if timed_out && self.finisher.server_era == Era::Legacy {
             self.tell_cancelled();
+        }
+        if matches!(error, PortalError::Rejected(Rejection::InputExpired)) {
+            self.take_back_questions();
         }
         let reason = Some(error.label().to_owned());
         let recorded = self.finisher.record(status, reason, self.bytes).await;

@@ -18,6 +18,7 @@ use super::call::{Ended, unrecorded};
 use super::caller::{Caller, Ending};
 use super::finisher::Finisher;
 use super::hold::record;
+use super::inspect::Toward;
 use super::kept::{Answers, Given};
 use super::ports::{ClientFacts, Original, Parked, Ports};
 use super::questions::{Question, askable};
@@ -28,6 +29,7 @@ use super::send::{ModernCall, later, one, send_modern};
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::Target;
+use crate::config::Inspect;
 use crate::error::{Internal, PortalError, Rejection, UpstreamFault, to_wire};
 use crate::limits::{QUESTIONS_MAX, ROUNDS_MAX};
 use crate::mcp::reply::{self as wire_reply, Glance};
@@ -178,6 +180,8 @@ pub(super) async fn first<P: Ports>(
 /// What the next round brings: messages for the client, and where what follows comes from.
 pub(super) struct NextRound {
     pub(super) requests: Vec<Vec<u8>>,
+    /// The ids of these requests, as JSON text.
+    pub(super) ids: Vec<String>,
     pub(super) sent_id: String,
     pub(super) messages: Messages,
 }
@@ -242,9 +246,11 @@ pub(super) async fn begin<P: Ports>(
         return Err(Internal::SessionState.into());
     }
     let sent_id = round_id(&finisher.caller, round);
+    let ids = asking.asked.values().cloned().collect();
     let messages = wait(finisher, asking);
     Ok(NextRound {
         requests,
+        ids,
         sent_id,
         messages,
     })
@@ -273,6 +279,7 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
         return one(Err(Internal::SessionState.into()));
     };
     let method = finisher.method;
+    let seen = (finisher.caller.portal.inspect == Inspect::Log).then(|| finisher.came_back.clone());
     let keys = asking.asked.keys().cloned();
     let answered = kept.begin_round(&call, keys, asking.answers.clone());
     let sent_id = round_id(&finisher.caller, asking.round);
@@ -317,6 +324,11 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
                 task_id: None,
             },
         );
+        if let Some(total) = seen {
+            let mut seen = total.get();
+            seen.look(Toward::Server, &body);
+            total.set(seen);
+        }
         let call = ModernCall {
             method,
             name: again.name.clone(),

@@ -13,7 +13,7 @@ use crate::mcp::json::{Raw, escape_into, splice};
 use crate::mcp::message::{Notification, Response};
 use crate::mcp::reply::Glance;
 use crate::mcp::{Era, Method};
-use crate::policy::{Ask, Permit, decide};
+use crate::policy::{Ask, Permit, decide, permit_take_back};
 use crate::upstream::endpoint::server_of;
 use crate::upstream::legacy_request;
 use crate::upstream::session as upstream_session;
@@ -161,6 +161,23 @@ pub async fn end<P: Ports>(ports: &P, caller: &Rc<Caller>) {
         if let Some((place, permit, session)) = route(ports, caller, &server) {
             upstream_session::end(ports, &permit, &place.server, &session).await;
         }
+    }
+}
+
+/// The client is gone for good: the sessions with servers on its behalf are ended by the portal for itself.
+pub async fn leave<P: Ports>(ports: &P) {
+    let Some(active) = ports.active().await else {
+        return;
+    };
+    for id in ports.open_upstreams() {
+        let (Some(server), Some(session)) = (
+            active.config.servers.get(&id),
+            ports.upstream_session("", &id),
+        ) else {
+            continue;
+        };
+        let permit = permit_take_back(&id);
+        upstream_session::end(ports, &permit, server, &session).await;
     }
 }
 
