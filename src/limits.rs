@@ -138,8 +138,8 @@ pub const QUESTIONS_MAX: usize = 32;
 /// Rounds of questions in one call.
 pub const ROUNDS_MAX: u32 = 32;
 
-/// Time within which questions of a server become one round: servers that ask several things send them one by one.
-pub const QUESTIONS_GATHER_MS: u64 = 30;
+/// Time within which questions of a server become one round: servers that ask several things send them one after the other. Each call with a question takes this much longer.
+pub const QUESTIONS_GATHER_MS: u64 = 10;
 
 /// Resource subscriptions of one session or listening stream.
 pub const SUBSCRIPTIONS_MAX: usize = 100;
