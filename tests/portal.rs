@@ -14,10 +14,14 @@
     reason = "tests"
 )]
 
+#[path = "portal/bridge.rs"]
+mod bridge;
 #[path = "portal/ledger.rs"]
 mod ledger;
 #[path = "portal/line_server.rs"]
 mod line_server;
+#[path = "portal/live.rs"]
+mod live;
 #[path = "portal/mcp_server.rs"]
 mod mcp_server;
 #[path = "portal/scene.rs"]
@@ -39,6 +43,8 @@ mod eras;
 mod line;
 #[path = "portal/line_probe.rs"]
 mod line_probe;
+#[path = "portal/hold.rs"]
+mod hold;
 #[path = "portal/listen.rs"]
 mod listen;
 #[path = "portal/listings.rs"]

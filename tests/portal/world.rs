@@ -9,18 +9,18 @@ use std::task::Poll;
 
 use futures::StreamExt as _;
 use futures::future::{LocalBoxFuture, join_all, poll_fn};
-use futures::stream::FuturesUnordered;
+use futures::stream::{FuturesUnordered, LocalBoxStream};
 use portcullis::audit::Event;
 use portcullis::catalog::{Snapshot, SnapshotKey};
 use portcullis::error::{PortalError, UpstreamFault};
-use portcullis::limits::{INPUT_WAIT_MS, SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS};
-use portcullis::portal::Caller;
+use portcullis::limits::{INPUT_WAIT_MS, SESSION_PENDING_MAX, SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS};
 use portcullis::portal::caller::Active;
 use portcullis::portal::kept::Kept;
 use portcullis::portal::ports::{
     AuditAway, AuditSink, Background, Catalogs, ClientFacts, Clock, Keeping, Parked, Random, Rules,
     Seals, Sessions, Toggles, UpstreamSession, random_id,
 };
+use portcullis::portal::{Caller, Outgoing, rounds};
 use portcullis::seal::Sealer;
 
 use super::ledger::{Break, Ledger, status_word, word};
@@ -170,9 +170,31 @@ impl World {
         self.alongside(self.timers.sleep(ms), until_ms);
     }
 
+    /// Drives a future to its end, and beside it what goes on in an object.
+    pub fn run<F: Future>(&self, future: F) -> F::Output {
+        self.run_until(future, u64::MAX).expect("ends in time")
+    }
+
+    /// Drives a future to its end, or drops it where it would wait beyond a moment.
+    pub fn run_until<F: Future>(&self, future: F, until_ms: u64) -> Option<F::Output> {
+        if self.is_object() {
+            self.alongside(future, until_ms)
+        } else {
+            self.timers.run_until(future, until_ms)
+        }
+    }
+
+    fn is_object(&self) -> bool {
+        self.keeper.bridge.borrow().is_some()
+    }
+
     /// Forgets what was sent and recorded so far.
     pub fn clear(&self) {
-        self.settle();
+        if self.is_object() {
+            self.play(0);
+        } else {
+            self.settle();
+        }
         self.upstreams.clear();
         self.ledger.clear();
         self.steps.borrow_mut().clear();
@@ -388,6 +410,10 @@ impl Sessions for World {
         let client_id = format!("\"{server}:{}\"", random_id(self));
         let mut session = self.session.borrow_mut();
         let parked = &mut session.as_mut()?.parked;
+        if parked.len() >= SESSION_PENDING_MAX {
+            return None;
+        }
+        self.step("parked".to_owned());
         parked.push((client_id.clone(), server.to_owned(), what));
         Some(client_id)
     }
@@ -464,16 +490,23 @@ impl Sessions for World {
 #[derive(Default)]
 pub struct Keeper {
     pub kept: RefCell<Rc<Kept>>,
-    /// Text, last event id, expiry.
-    pub calls: RefCell<BTreeMap<String, (String, Option<String>, u64)>>,
+    pub calls: RefCell<BTreeMap<String, KeptCall>>,
     /// Set where the object does modern clients' calls: what they declared.
     pub bridge: RefCell<Option<String>>,
     /// Calls that were handed over: the object's name and the body.
     pub handed: RefCell<Vec<(String, Vec<u8>)>>,
-    /// Calls that were to be gone on with.
-    pub revived: RefCell<Vec<String>>,
+    /// Streams of calls that were gone on with.
+    pub revived: RefCell<Vec<LocalBoxStream<'static, Outgoing>>>,
     /// Nothing can be stored.
     pub is_broken: Cell<bool>,
+}
+
+/// A call's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCall {
+    pub text: String,
+    pub last_event_id: Option<String>,
+    pub expires_at_ms: u64,
 }
 
 fn is_from_server(parked: &Parked, upstream_id: &str) -> bool {
@@ -488,7 +521,8 @@ impl World {
 
     /// The object begins anew: rows stay, memory and open streams are gone.
     pub fn begin_anew(&self) {
-        self.tasks.borrow_mut().clear();
+        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        drop(tasks);
         let lost = std::mem::take(&mut *self.keeper.kept.borrow_mut());
         lost.clear();
     }
@@ -521,20 +555,26 @@ impl Keeping for World {
             }
         ));
         let mut calls = self.keeper.calls.borrow_mut();
-        let event_id = calls.get(call).and_then(|row| row.1.clone());
-        calls.insert(call.to_owned(), (text.to_owned(), event_id, expires_at_ms));
+        let before = calls.get(call);
+        let row = KeptCall {
+            text: text.to_owned(),
+            last_event_id: before.and_then(|row| row.last_event_id.clone()),
+            expires_at_ms,
+        };
+        calls.insert(call.to_owned(), row);
         true
     }
 
     fn note_event_id(&self, call: &str, last_event_id: &str) {
         if let Some(row) = self.keeper.calls.borrow_mut().get_mut(call) {
-            row.1 = Some(last_event_id.to_owned());
+            row.last_event_id = Some(last_event_id.to_owned());
         }
     }
 
     fn kept_call(&self, call: &str) -> Option<(String, Option<String>)> {
         let calls = self.keeper.calls.borrow();
-        calls.get(call).map(|row| (row.0.clone(), row.1.clone()))
+        let row = calls.get(call)?;
+        Some((row.text.clone(), row.last_event_id.clone()))
     }
 
     fn drop_call(&self, call: &str) {
@@ -542,7 +582,9 @@ impl Keeping for World {
     }
 
     async fn revive(&self, call: &str) {
-        self.keeper.revived.borrow_mut().push(call.to_owned());
+        if let Some(events) = rounds::revive(self, call).await {
+            self.keeper.revived.borrow_mut().push(events);
+        }
     }
 
     fn input_wait_ms(&self) -> u64 {
@@ -557,7 +599,7 @@ impl Keeping for World {
     ) -> Result<Vec<u8>, PortalError> {
         let mut handed = self.keeper.handed.borrow_mut();
         handed.push((object.to_owned(), body.to_vec()));
-        Ok(b"handed over".to_vec())
+        Ok(br#""handed over""#.to_vec())
     }
 }
 
