@@ -16,6 +16,8 @@
 
 #[path = "portal/bridge.rs"]
 mod bridge;
+#[path = "portal/keeping.rs"]
+mod keeping;
 #[path = "portal/ledger.rs"]
 mod ledger;
 #[path = "portal/line_server.rs"]
@@ -45,6 +47,16 @@ mod line;
 mod line_probe;
 #[path = "portal/hold.rs"]
 mod hold;
+#[path = "portal/hold_anew.rs"]
+mod hold_anew;
+#[path = "portal/hold_beside.rs"]
+mod hold_beside;
+#[path = "portal/hold_ends.rs"]
+mod hold_ends;
+#[path = "portal/hold_hand_over.rs"]
+mod hold_hand_over;
+#[path = "portal/hold_ledger.rs"]
+mod hold_ledger;
 #[path = "portal/listen.rs"]
 mod listen;
 #[path = "portal/listings.rs"]

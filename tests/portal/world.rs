@@ -1,7 +1,7 @@
 //! Everything the core sees of the world, in memory.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -9,20 +9,19 @@ use std::task::Poll;
 
 use futures::StreamExt as _;
 use futures::future::{LocalBoxFuture, join_all, poll_fn};
-use futures::stream::{FuturesUnordered, LocalBoxStream};
+use futures::stream::FuturesUnordered;
 use portcullis::audit::Event;
 use portcullis::catalog::{Snapshot, SnapshotKey};
-use portcullis::error::{PortalError, UpstreamFault};
-use portcullis::limits::{INPUT_WAIT_MS, SESSION_PENDING_MAX, SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS};
+use portcullis::error::UpstreamFault;
+use portcullis::limits::{SESSION_PENDING_MAX, SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS};
 use portcullis::portal::caller::Active;
-use portcullis::portal::kept::Kept;
 use portcullis::portal::ports::{
     AuditAway, AuditSink, Background, Catalogs, ClientFacts, Clock, Keeping, Parked, Random, Rules,
     Seals, Sessions, Toggles, UpstreamSession, random_id,
 };
-use portcullis::portal::{Caller, Outgoing, rounds};
 use portcullis::seal::Sealer;
 
+use super::keeping::{Keeper, is_from_server};
 use super::ledger::{Break, Ledger, status_word, word};
 use super::subscribed::Subscribed;
 use super::time::Timers;
@@ -56,7 +55,7 @@ pub struct State {
     pub off: RefCell<HashMap<String, BTreeSet<String>>>,
     pub toggles_broken: Cell<bool>,
     pub subscribed: Subscribed,
-    tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
+    pub tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     random: Cell<u64>,
     sealer: Sealer,
     steps: RefCell<Vec<String>>,
@@ -191,7 +190,7 @@ impl World {
     /// Forgets what was sent and recorded so far.
     pub fn clear(&self) {
         if self.is_object() {
-            self.play(0);
+            self.play(1);
         } else {
             self.settle();
         }
@@ -483,123 +482,6 @@ impl Sessions for World {
         if let Some(session) = &mut *self.session.borrow_mut() {
             session.log_level = Some(level.to_owned());
         }
-    }
-}
-
-/// What an object keeps: rows, and the memory that is lost when it begins anew.
-#[derive(Default)]
-pub struct Keeper {
-    pub kept: RefCell<Rc<Kept>>,
-    pub calls: RefCell<BTreeMap<String, KeptCall>>,
-    /// Set where the object does modern clients' calls: what they declared.
-    pub bridge: RefCell<Option<String>>,
-    /// Calls that were handed over: the object's name and the body.
-    pub handed: RefCell<Vec<(String, Vec<u8>)>>,
-    /// Streams of calls that were gone on with.
-    pub revived: RefCell<Vec<LocalBoxStream<'static, Outgoing>>>,
-    /// Nothing can be stored.
-    pub is_broken: Cell<bool>,
-}
-
-/// A call's row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptCall {
-    pub text: String,
-    pub last_event_id: Option<String>,
-    pub expires_at_ms: u64,
-}
-
-fn is_from_server(parked: &Parked, upstream_id: &str) -> bool {
-    matches!(parked, Parked::Server { id, .. } if id == upstream_id)
-}
-
-impl World {
-    /// Makes it an object for the calls of modern clients that declare this.
-    pub fn as_bridge(&self, capabilities: &str) {
-        *self.keeper.bridge.borrow_mut() = Some(capabilities.to_owned());
-    }
-
-    /// The object begins anew: rows stay, memory and open streams are gone.
-    pub fn begin_anew(&self) {
-        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
-        drop(tasks);
-        let lost = std::mem::take(&mut *self.keeper.kept.borrow_mut());
-        lost.clear();
-    }
-}
-
-impl Keeping for World {
-    fn kept(&self) -> Option<Rc<Kept>> {
-        let is_object = self.is_holding() || self.session.borrow().is_some();
-        is_object.then(|| self.keeper.kept.borrow().clone())
-    }
-
-    fn is_holding(&self) -> bool {
-        self.keeper.bridge.borrow().is_some()
-    }
-
-    fn object_name(&self) -> String {
-        "bridge:fake".to_owned()
-    }
-
-    fn keep_call(&self, call: &str, text: &str, expires_at_ms: u64) -> bool {
-        if self.keeper.is_broken.get() {
-            return false;
-        }
-        self.step(format!(
-            "kept {}",
-            if expires_at_ms == u64::MAX {
-                "call"
-            } else {
-                "hold"
-            }
-        ));
-        let mut calls = self.keeper.calls.borrow_mut();
-        let before = calls.get(call);
-        let row = KeptCall {
-            text: text.to_owned(),
-            last_event_id: before.and_then(|row| row.last_event_id.clone()),
-            expires_at_ms,
-        };
-        calls.insert(call.to_owned(), row);
-        true
-    }
-
-    fn note_event_id(&self, call: &str, last_event_id: &str) {
-        if let Some(row) = self.keeper.calls.borrow_mut().get_mut(call) {
-            row.last_event_id = Some(last_event_id.to_owned());
-        }
-    }
-
-    fn kept_call(&self, call: &str) -> Option<(String, Option<String>)> {
-        let calls = self.keeper.calls.borrow();
-        let row = calls.get(call)?;
-        Some((row.text.clone(), row.last_event_id.clone()))
-    }
-
-    fn drop_call(&self, call: &str) {
-        self.keeper.calls.borrow_mut().remove(call);
-    }
-
-    async fn revive(&self, call: &str) {
-        if let Some(events) = rounds::revive(self, call).await {
-            self.keeper.revived.borrow_mut().push(events);
-        }
-    }
-
-    fn input_wait_ms(&self) -> u64 {
-        INPUT_WAIT_MS
-    }
-
-    async fn hand_over(
-        &self,
-        _caller: &Caller,
-        object: &str,
-        body: &[u8],
-    ) -> Result<Vec<u8>, PortalError> {
-        let mut handed = self.keeper.handed.borrow_mut();
-        handed.push((object.to_owned(), body.to_vec()));
-        Ok(br#""handed over""#.to_vec())
     }
 }
 
