@@ -41,10 +41,6 @@ mod world;
 mod deadlines;
 #[path = "portal/eras.rs"]
 mod eras;
-#[path = "portal/line.rs"]
-mod line;
-#[path = "portal/line_probe.rs"]
-mod line_probe;
 #[path = "portal/hold.rs"]
 mod hold;
 #[path = "portal/hold_anew.rs"]
@@ -57,6 +53,10 @@ mod hold_ends;
 mod hold_hand_over;
 #[path = "portal/hold_ledger.rs"]
 mod hold_ledger;
+#[path = "portal/line.rs"]
+mod line;
+#[path = "portal/line_probe.rs"]
+mod line_probe;
 #[path = "portal/listen.rs"]
 mod listen;
 #[path = "portal/listings.rs"]

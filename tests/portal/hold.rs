@@ -62,7 +62,7 @@ fn a_question_is_a_row_before_it_is_a_result() {
         [
             "durable intent pending",
             "send jira tools/call",
-            "kept hold",
+            "kept",
             "durable outcome input_required"
         ]
     );

@@ -73,14 +73,7 @@ impl Keeping for World {
         if self.keeper.is_broken.get() {
             return false;
         }
-        self.step(format!(
-            "kept {}",
-            if expires_at_ms == u64::MAX {
-                "call"
-            } else {
-                "hold"
-            }
-        ));
+        self.step("kept".to_owned());
         let mut calls = self.keeper.calls.borrow_mut();
         let before = calls.get(call);
         let row = KeptCall {

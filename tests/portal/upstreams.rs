@@ -17,7 +17,6 @@ use portcullis::portal::ports::{
 };
 use serde_json::Value;
 
-use super::live::Live;
 use super::time::Timers;
 use super::world::World;
 
@@ -69,7 +68,6 @@ pub enum Piece {
     Fault(UpstreamFault),
     /// Nothing ever comes; the time-out ends it.
     Hang,
-<<<<<<< HEAD
     /// Whatever is pushed into it, as it comes, to its end.
     Feed(Feed),
 }
@@ -102,6 +100,11 @@ impl Feed {
         }
     }
 
+    /// How much was written that nobody has read.
+    pub fn unread(&self) -> usize {
+        self.0.borrow().pieces.len()
+    }
+
     async fn next(&self) -> Option<Piece> {
         poll_fn(|context| {
             let mut written = self.0.borrow_mut();
@@ -113,10 +116,6 @@ impl Feed {
         })
         .await
     }
-=======
-    /// What is said while the body is read; nothing for longer than the time-out ends it.
-    Live(Live),
->>>>>>> 9a83521 (test: held calls over fakes, and what holds now where nobody can be asked)
 }
 
 /// A reply to come.
@@ -317,7 +316,6 @@ impl UpstreamBody for FakeBody {
                     self.timers.sleep(waits_ms).await;
                     return Some(Err(fault));
                 }
-<<<<<<< HEAD
                 Piece::Feed(feed) => {
                     let next = {
                         let late = pin!(self.timers.sleep(self.timeout_ms));
@@ -332,18 +330,6 @@ impl UpstreamBody for FakeBody {
                         self.pieces.push_front(Piece::Feed(feed));
                         self.pieces.push_front(piece);
                     }
-=======
-                Piece::Live(live) => {
-                    let heard = live.chunk(&self.timers, self.timeout_ms).await;
-                    if heard.as_ref().is_some_and(|chunk| {
-                        matches!(chunk, Ok(_) | Err(UpstreamFault::TimedOut(_)))
-                    }) {
-                        self.pieces.push_front(Piece::Live(live));
-                    } else {
-                        self.connection = None;
-                    }
-                    return heard;
->>>>>>> 9a83521 (test: held calls over fakes, and what holds now where nobody can be asked)
                 }
                 Piece::Hang => {
                     self.pieces.push_front(Piece::Hang);
