@@ -341,7 +341,9 @@ fn opened_state<P: Ports>(
     server: &Server,
     target: &str,
 ) -> Result<Option<State>, PortalError> {
-    let Some(sealed) = &request.params.request_state else {
+    // Only the modern era has states: what a legacy client writes there is its server's affair.
+    let state = request.params.request_state.as_ref();
+    let Some(sealed) = state.filter(|_| caller.era == Era::Modern) else {
         return Ok(None);
     };
     let asked = Asked {
