@@ -114,7 +114,8 @@ pub(super) async fn send_legacy<P: Ports>(
         }
         let outbound = legacy_request(server, Some(&session), body.clone());
         let sent = ports.send(permit, server, outbound).await;
-        if let Err(UpstreamFault::TimedOut(_)) = sent {
+        // A held call's stream tells its server itself.
+        if matches!(sent, Err(UpstreamFault::TimedOut(_))) && !ports.is_holding() {
             let mut cancel = legacy_cancel(server, Some(&session), sent_id);
             cancel.timeout_ms = cancel.timeout_ms.min(CANCEL_MS_MAX);
             let _ = ports.send(permit, server, cancel).await;
