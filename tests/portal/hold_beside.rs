@@ -316,13 +316,15 @@ fn no_round_is_larger_than_a_client_receives() {
         (&[300_000, 300_001, 300_002, 300_003], 3),
     ] {
         let bridge = Bridge::new();
-        bridge.ends_when_answered();
+        if asked_of == 0 {
+            bridge.ends_when_answered();
+        }
         for size in sizes {
             bridge.live.say(&long(*size));
         }
         let got = bridge.call("jira_get");
         let bytes = got.json().to_string().len();
-        assert!(bytes <= CLIENT_EVENT_BYTES_MAX + 1024, "{bytes}");
+        assert!(bytes <= CLIENT_EVENT_BYTES_MAX, "{bytes}");
         let requests = got.result()["inputRequests"].as_object();
         assert_eq!(
             requests.map_or(0, serde_json::Map::len),
