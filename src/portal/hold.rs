@@ -152,12 +152,17 @@ pub(super) async fn begin<P: Ports>(
         let replied = sent.map_err(|fault| route.failure(fault))?;
         Ok(replied.messages(route).await)
     });
-    let messages = enter(&finisher, &call, sent);
+    let messages = enter(&finisher, &call, sent, false);
     stream::answer(finisher, messages).await
 }
 
 /// Notes the call in memory. What the server says beside the call's stream comes in with what it says there.
-fn enter<P: Ports>(finisher: &Finisher<P>, call: &str, own: Messages) -> Messages {
+fn enter<P: Ports>(
+    finisher: &Finisher<P>,
+    call: &str,
+    own: Messages,
+    has_row: bool,
+) -> Messages {
     let (inject, injected) = mpsc::channel(HELD_MESSAGES_MAX);
     if let Some(kept) = finisher.route.ports.kept() {
         let hold = Hold {
@@ -167,6 +172,7 @@ fn enter<P: Ports>(finisher: &Finisher<P>, call: &str, own: Messages) -> Message
             outbox: None,
             stop: None,
             call: None,
+            has_row,
             is_waiting: false,
             is_answered: false,
         };
@@ -178,7 +184,7 @@ fn enter<P: Ports>(finisher: &Finisher<P>, call: &str, own: Messages) -> Message
 /// The call ended, or nobody wants its end any more.
 pub(super) fn end<P: Ports>(ports: &P, call: &str) {
     if let Some(hold) = ports.kept().and_then(|kept| kept.remove_hold(call))
-        && hold.call.is_some()
+        && hold.has_row
     {
         ports.drop_call(call);
     }
@@ -251,6 +257,9 @@ fn keep<P: Ports>(finisher: &Finisher<P>, call: &str, held: &HeldCall) -> bool {
     let ports = &finisher.route.ports;
     let text = serde_json::to_string(held).unwrap_or_default();
     let is_kept = ports.keep_call(call, &text, held.expires_at_ms);
+    if let Some(kept) = ports.kept() {
+        kept.with_hold(call, |hold| hold.has_row |= is_kept);
+    }
     if let Some(id) = finisher.route.last_event_id.borrow().as_deref() {
         ports.note_event_id(call, id);
     }
@@ -404,7 +413,7 @@ async fn take_up<P: Ports>(
         None => Err(UpstreamFault::Cut),
     };
     match source {
-        Ok(source) => Ok(enter(finisher, call, source.messages())),
+        Ok(source) => Ok(enter(finisher, call, source.messages(), true)),
         Err(_) => {
             cancel(&route.ports, &route.server, held);
             route.ports.drop_call(call);
