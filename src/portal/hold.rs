@@ -232,25 +232,27 @@ pub(super) fn lay_down<P: Ports>(
         questions.map(|(key, open)| (key.clone(), &open.question)),
         &state,
     )?;
-    let is_pumped = kept.with_hold(&call, |hold| hold.stop.is_some());
+    rest(&finisher.route, &call, held, messages);
+    Ok(result)
+}
+
+/// The call waits for its caller. What the server sends is kept meanwhile, and the time runs.
+fn rest<P: Ports>(route: &Route<P>, call: &str, held: HeldCall, messages: Messages) {
+    let Some(kept) = route.ports.kept() else {
+        return;
+    };
+    let is_pumped = kept.with_hold(call, |hold| hold.stop.is_some());
     let outbox = if is_pumped == Some(true) {
         messages
     } else {
         let (inbox, outbox) = mpsc::channel(HELD_MESSAGES_MAX);
         let (stop, stopped) = oneshot::channel();
-        kept.with_hold(&call, |hold| hold.stop = Some(stop));
-        let pump = pump(
-            finisher.route.clone(),
-            call.clone(),
-            messages,
-            inbox,
-            stopped,
-        );
-        ports.spawn(Box::pin(pump));
+        kept.with_hold(call, |hold| hold.stop = Some(stop));
+        let pump = pump(route.clone(), call.to_owned(), messages, inbox, stopped);
+        route.ports.spawn(Box::pin(pump));
         outbox.boxed_local()
     };
-    kept.with_hold(&call, |hold| hold.wait(held, outbox));
-    Ok(result)
+    kept.with_hold(call, |hold| hold.wait(held, outbox));
 }
 
 fn keep<P: Ports>(finisher: &Finisher<P>, call: &str, held: &HeldCall) -> bool {
@@ -321,6 +323,7 @@ pub(super) async fn retry<P: Ports>(
     *finisher.route.last_event_id.borrow_mut() = event_id;
     if is_again {
         held.questions.append(&mut held.answered);
+        held.round = state.round;
     }
     let answers = answers(&held, request).map_err(unrecorded)?;
     finisher.inspect_outgoing(request.body);
@@ -359,7 +362,7 @@ pub(super) async fn retry<P: Ports>(
     });
     if let Err(error) = noted {
         // Nothing left: the same state is good for another attempt.
-        kept.with_hold(&call, |hold| hold.wait(before, messages));
+        rest(&finisher.route, &call, before, messages);
         return Err(unrecorded(error));
     }
     if let Err(fault) = deliver(&finisher.route, &held, answers).await {
