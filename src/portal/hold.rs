@@ -157,12 +157,7 @@ pub(super) async fn begin<P: Ports>(
 }
 
 /// Notes the call in memory. What the server says beside the call's stream comes in with what it says there.
-fn enter<P: Ports>(
-    finisher: &Finisher<P>,
-    call: &str,
-    own: Messages,
-    has_row: bool,
-) -> Messages {
+fn enter<P: Ports>(finisher: &Finisher<P>, call: &str, own: Messages, has_row: bool) -> Messages {
     let (inject, injected) = mpsc::channel(HELD_MESSAGES_MAX);
     if let Some(kept) = finisher.route.ports.kept() {
         let hold = Hold {
@@ -365,24 +360,33 @@ pub(super) async fn retry<P: Ports>(
         rest(&finisher.route, &call, before, messages);
         return Err(unrecorded(error));
     }
-    if let Err(fault) = deliver(&finisher.route, &held, answers).await {
+    let let_go = || {
         cancel(&ports, &finisher.route.server, &held);
         end(&ports, &call);
+    };
+    if let Err(fault) = deliver(&finisher.route, &held, answers).await {
+        let_go();
         let server = finisher.route.server.id.clone();
         return Err(unrecorded(UpstreamFailure { server, fault }));
     }
+    kept.with_hold(&call, |hold| hold.call = Some(held.clone()));
     if held.questions.is_empty() {
-        kept.with_hold(&call, |hold| hold.call = Some(held));
         return stream::answer(finisher, messages).await;
     }
     // The rest is asked again (basic/patterns/mrtr, "Error Handling").
-    kept.with_hold(&call, |hold| hold.call = Some(held));
-    let result = lay_down(&finisher, Vec::new(), messages).map_err(unrecorded)?;
-    let recorded = finisher
-        .record(Status::InputRequired, None, result.len())
-        .await;
-    recorded.map_err(|error| (error, true))?;
-    Ok(Reply::json(result))
+    let asked = lay_down(&finisher, Vec::new(), messages);
+    let (status, reason, bytes) = match &asked {
+        Ok(result) => (Status::InputRequired, None, result.len()),
+        Err(error) => {
+            let_go();
+            (Status::Interrupted, Some(error.label().to_owned()), 0)
+        }
+    };
+    let recorded = finisher.record(status, reason, bytes).await;
+    recorded
+        .and(asked)
+        .map(Reply::json)
+        .map_err(|error| (error, true))
 }
 
 /// The answers a request brings to the questions of a call. What was not asked is left alone.

@@ -5,6 +5,7 @@ use portcullis::portal::hold::sweep;
 use serde_json::{Value, json};
 
 use super::bridge::{Asked, Bridge, accept, asked, assert_done, done, form};
+use super::ledger::Break;
 use super::live::Live;
 use super::upstreams::Canned;
 
@@ -173,6 +174,10 @@ fn a_round_that_was_cut_off_can_be_repeated() {
         }
         Canned::status(202)
     });
+    // Also where the first attempt in the new object could not be recorded.
+    bridge.scene.world.ledger.break_next(&[Some(Break::Before)]);
+    let got = bridge.retry("jira_set", &first.state, &first.all(&accept(1)));
+    assert_eq!(got.code(), -32603);
     let got = bridge.retry("jira_set", &first.state, &first.all(&accept(1)));
     assert_done(&got);
     let ids: Vec<Value> = bridge.delivered().into_iter().map(|(id, _)| id).collect();
