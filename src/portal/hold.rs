@@ -22,7 +22,7 @@ use self::pump::{cancel, pump};
 use super::call::{Ended, unrecorded};
 use super::caller::{Caller, Ending};
 use super::finisher::Finisher;
-use super::kept::Hold;
+use super::kept::{Hold, Kept};
 use super::ports::{Original, Ports, UpstreamSession};
 use super::questions::Question;
 use super::reply::Reply;
@@ -283,40 +283,13 @@ pub(super) async fn retry<P: Ports>(
     let ports = finisher.route.ports.clone();
     let kept = ports.kept().ok_or_else(|| unrecorded(Internal::Platform))?;
     let call = state.call.clone();
-    let in_memory = kept.with_hold(&call, |hold| hold.call.clone());
-    let row = ports.kept_call(&call);
-    let (mut held, event_id) = match (in_memory, row) {
-        // A round is under way, or this one was answered.
-        (Some(None), _) => return Err(unrecorded(Rejection::InputTaken)),
-        (Some(Some(held)), _) => (held, None),
-        (None, Some((text, event_id))) => {
-            let held = HeldCall::parse(&text).ok_or_else(|| unrecorded(Internal::SessionState))?;
-            (held, event_id)
-        }
-        (None, None) => {
-            let is_late = ports.now_ms() >= state.issued_ms.saturating_add(ports.input_wait_ms());
-            let error = if is_late {
-                Rejection::InputExpired
-            } else {
-                Rejection::InputTaken
-            };
-            return Err(unrecorded(error));
-        }
-    };
+    let (mut held, event_id) = found(&ports, &kept, &state).map_err(unrecorded)?;
     let is_here = kept.with_hold(&call, |_| ()).is_some();
-    // The object may have begun anew between the answers being noted and the client hearing of it.
-    let is_again = !is_here && held.round == state.round.saturating_add(1);
-    if held.round != state.round && !is_again {
-        return Err(unrecorded(Rejection::InputTaken));
-    }
-    if ports.now_ms() >= held.expires_at_ms {
-        return Err(unrecorded(Rejection::InputExpired));
-    }
     finisher.route.call = Some(call.clone());
     finisher.sent_id.clone_from(&held.sent_id);
     finisher.set_session(held.session.clone());
     *finisher.route.last_event_id.borrow_mut() = event_id;
-    if is_again {
+    if held.round != state.round {
         held.questions.append(&mut held.answered);
         held.round = state.round;
     }
@@ -387,6 +360,41 @@ pub(super) async fn retry<P: Ports>(
         .and(asked)
         .map(Reply::json)
         .map_err(|error| (error, true))
+}
+
+/// The call that a state is good for, and where its stream can be taken up once it is in no memory. The object may have
+/// begun anew between a round's answers being noted and the client hearing of it: then the call is one round ahead.
+fn found<P: Ports>(
+    ports: &P,
+    kept: &Kept,
+    state: &HeldState,
+) -> Result<(HeldCall, Option<String>), PortalError> {
+    let in_memory = kept.with_hold(&state.call, |hold| hold.call.clone());
+    let (held, event_id, round_max) = match (in_memory, ports.kept_call(&state.call)) {
+        // A round is under way, or this one was answered.
+        (Some(None), _) => return Err(Rejection::InputTaken.into()),
+        (Some(Some(held)), _) => (held, None, state.round),
+        (None, Some((text, event_id))) => {
+            let held = HeldCall::parse(&text).ok_or(Internal::SessionState)?;
+            (held, event_id, state.round.saturating_add(1))
+        }
+        (None, None) => {
+            let is_late = ports.now_ms() >= state.issued_ms.saturating_add(ports.input_wait_ms());
+            let error = if is_late {
+                Rejection::InputExpired
+            } else {
+                Rejection::InputTaken
+            };
+            return Err(error.into());
+        }
+    };
+    if !(state.round..=round_max).contains(&held.round) {
+        return Err(Rejection::InputTaken.into());
+    }
+    if ports.now_ms() >= held.expires_at_ms {
+        return Err(Rejection::InputExpired.into());
+    }
+    Ok((held, event_id))
 }
 
 /// The answers a request brings to the questions of a call. What was not asked is left alone.

@@ -131,9 +131,10 @@ fn a_json_reply_that_is_no_answer_ends_the_call() {
         body["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = "debug".into();
         let got = bridge.scene.send("alice", Era::Modern, &body);
         let begun = bridge.scene.world.timers.now_ms();
-        let end = match got.is_stream() {
-            true => got.timed().pop().unwrap().1.unwrap(),
-            false => got.json().clone(),
+        let end = if got.is_stream() {
+            got.timed().pop().unwrap().1.unwrap()
+        } else {
+            got.json().clone()
         };
         assert_eq!(end["error"]["code"], -32000, "{message}");
         assert!(
