@@ -14,6 +14,8 @@
     reason = "tests"
 )]
 
+#[path = "portal/asking.rs"]
+mod asking;
 #[path = "portal/bridge.rs"]
 mod bridge;
 #[path = "portal/keeping.rs"]
@@ -65,6 +67,12 @@ mod listings;
 mod quiet;
 #[path = "portal/reverse.rs"]
 mod reverse;
+#[path = "portal/rounds.rs"]
+mod rounds;
+#[path = "portal/rounds_anew.rs"]
+mod rounds_anew;
+#[path = "portal/rounds_ends.rs"]
+mod rounds_ends;
 #[path = "portal/seals.rs"]
 mod seals;
 #[path = "portal/sessions.rs"]

@@ -50,6 +50,9 @@ impl World {
     pub fn begin_anew(&self) {
         let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
         drop(tasks);
+        if let Some(session) = &mut *self.session.borrow_mut() {
+            session.in_flight.clear();
+        }
         let lost = std::mem::take(&mut *self.keeper.kept.borrow_mut());
         lost.clear();
     }
