@@ -55,6 +55,10 @@ pub(super) async fn answer<P: Ports>(
     let first = {
         let alarm = std::pin::pin!(ports.sleep_ms(FIRST_MESSAGE_MS));
         match select(messages.next(), alarm).await {
+            // It ended without a word: its client cancelled it.
+            Either::Left((None, _)) => {
+                return Ok(Reply::events(futures::stream::empty().boxed_local()));
+            }
             Either::Left((first, _)) => first,
             Either::Right(_) => {
                 is_stream.set(true);
