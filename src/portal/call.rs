@@ -389,6 +389,10 @@ pub(super) async fn answer<P: Ports>(
             return Err(fault(meant));
         }
     };
+    // A cancellation from here on is too late: the end is being recorded.
+    if let (Some(_), Some(kept)) = (&finisher.again, finisher.route.ports.kept()) {
+        kept.forget_cancel(&finisher.request_id);
+    }
     let changed = finisher
         .finish(outcome, whole.bytes.len())
         .await
