@@ -345,9 +345,9 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
 pub(super) fn end<P: Ports>(ports: &P, call: &str) {
     if let Some(kept) = ports.kept() {
         kept.end_round(call);
-        ports.forget_parked(call);
-        ports.drop_call(call);
     }
+    ports.forget_parked(call);
+    ports.drop_call(call);
 }
 
 /// The client answered a question of a round. `result` is nothing where it answered with an error.
@@ -419,7 +419,7 @@ async fn interrupted<P: Ports>(
 
 /// Records the end of a call that nobody can go on with.
 pub async fn lost<P: Ports>(ports: &P, call: &str, lost: &CallRecord) {
-    ports.drop_call(call);
+    end(ports, call);
     let ending = Ending {
         kind: Kind::Outcome,
         status: Status::Interrupted,
