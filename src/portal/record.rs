@@ -158,7 +158,8 @@ impl CallRecord {
     pub async fn finisher<P: Ports>(&self, ports: &P, call: &str) -> Option<Finisher<P>> {
         let caller = self.caller(ports).await?;
         let method = Method::parse(&self.method)?;
-        let place = caller.portal.server(&self.server)?;
+        let place = caller.portal.server(&self.server);
+        let place = place.filter(|place| place.server.enabled)?;
         let server = place.server.clone();
         let ask = match method {
             Method::ToolsCall => Ask::Tool {
