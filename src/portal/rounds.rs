@@ -31,7 +31,7 @@ use crate::catalog::param_headers;
 use crate::catalog::resolve::Target;
 use crate::config::Inspect;
 use crate::error::{Internal, PortalError, Rejection, UpstreamFault, to_wire};
-use crate::limits::{QUESTIONS_MAX, ROUNDS_MAX};
+use crate::limits::{CLIENT_EVENT_BYTES_MAX, QUESTIONS_MAX, ROUNDS_MAX};
 use crate::mcp::reply::{self as wire_reply, Glance};
 use crate::mcp::{Era, Message, Request};
 use crate::upstream::body::{Rewrite, Speaker, rewrite};
@@ -189,7 +189,7 @@ pub(super) struct NextRound {
 /// Whether a round can begin: the client can be asked, and there is an end to it. `round` counts from 1.
 ///
 /// # Errors
-/// A capability that the client did not declare, or questions without end.
+/// A capability that the client did not declare, questions without end, or one that no client could receive.
 pub(super) fn check<P: Ports>(
     finisher: &Finisher<P>,
     asks: &Asks,
@@ -205,6 +205,10 @@ pub(super) fn check<P: Ports>(
     if round > ROUNDS_MAX || asks.questions.len() > QUESTIONS_MAX {
         let fault = UpstreamFault::BadAnswer("questions without end");
         return Err(finisher.route.failure(fault));
+    }
+    let mut questions = asks.questions.values();
+    if questions.any(|question| question.to_request("", "").len() > CLIENT_EVENT_BYTES_MAX) {
+        return Err(finisher.route.failure(UpstreamFault::TooLarge));
     }
     Ok(())
 }
