@@ -424,13 +424,5 @@ async fn interrupted<P: Ports>(
 /// Records the end of a call that nobody can go on with.
 pub async fn lost<P: Ports>(ports: &P, call: &str, lost: &CallRecord) {
     end(ports, call);
-    let ending = Ending {
-        kind: Kind::Outcome,
-        status: Status::Interrupted,
-        reason: Some(PortalError::from(Internal::Interrupted).label().to_owned()),
-        reply_bytes: 0,
-    };
-    if let Some(caller) = lost.caller(ports).await {
-        record(ports, caller.event(ports, &lost.deed(), ending)).await;
-    }
+    record(ports, lost.ending.clone()).await;
 }
