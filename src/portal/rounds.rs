@@ -26,6 +26,7 @@ use super::record::{Again, CallRecord};
 use super::relay::Relay;
 use super::reply::{Outgoing, Reply};
 use super::send::{ModernCall, later, one, send_modern};
+use super::stream::kept_alive;
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::Target;
@@ -391,12 +392,15 @@ pub async fn revive<P: Ports>(ports: &P, call: &str) -> Option<LocalBoxStream<'s
     let Some(messages) = messages else {
         return Some(interrupted(ports, call, &record).await);
     };
+    let place = finisher.place();
+    ports.note_in_flight(&record.request_id, Some(&place));
     let relay = Relay::revived(finisher, messages, round);
     let events = futures::stream::unfold(relay, |mut relay| async move {
         let (next, _) = relay.next().await?;
         Some((next, relay))
     });
-    Some(events.boxed_local())
+    let now_ms = ports.now_ms();
+    Some(kept_alive(ports.clone(), events.boxed_local(), now_ms))
 }
 
 async fn take_up<P: Ports>(finisher: &Finisher<P>) -> Option<Messages> {

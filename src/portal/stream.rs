@@ -95,7 +95,7 @@ pub(super) async fn answer<P: Ports>(
 
 /// Says something on a quiet stream, so that the connection is kept open and a client that left is noticed. What counts
 /// is what the client receives, not what its server sends.
-fn kept_alive<P: Ports>(
+pub(super) fn kept_alive<P: Ports>(
     ports: P,
     messages: LocalBoxStream<'static, Outgoing>,
     since_ms: u64,

@@ -1,7 +1,7 @@
 //! Calls of a session whose object begins anew: a round goes on where it waited, a stream where its server lets it, and
 //! everything else ends by name. No call is made twice.
 
-use portcullis::limits::INPUT_WAIT_MS;
+use portcullis::limits::{INPUT_WAIT_MS, KEEP_ALIVE_MS};
 use portcullis::mcp::Era;
 use portcullis::portal::rounds;
 use serde_json::{Value, json};
@@ -117,6 +117,19 @@ fn a_further_round_follows_in_the_new_object() {
     ids.dedup();
     assert_eq!(ids.len(), 3, "rounds go on counting: {ids:?}");
     assert_nothing_left(&scene);
+}
+
+/// As quiet as it is, the stream is kept open.
+#[test]
+fn a_stream_that_goes_on_is_kept_open() {
+    let (scene, _) = asked("jira_get");
+    let world = &scene.world;
+    let call = kept_call(&scene);
+    let mut events = world.run(rounds::revive(world, &call)).expect("goes on");
+    let begun = world.timers.now_ms();
+    let next = world.run(futures::StreamExt::next(&mut events));
+    assert_eq!(next, Some(portcullis::portal::Outgoing::KeepAlive));
+    assert_eq!(world.timers.now_ms(), begun + KEEP_ALIVE_MS);
 }
 
 #[test]
