@@ -41,6 +41,8 @@ mod world;
 
 #[path = "portal/deadlines.rs"]
 mod deadlines;
+#[path = "portal/directions.rs"]
+mod directions;
 #[path = "portal/eras.rs"]
 mod eras;
 #[path = "portal/hold.rs"]
@@ -93,6 +95,8 @@ mod sync_ids;
 mod sync_pages;
 #[path = "portal/table.rs"]
 mod table;
+#[path = "portal/table_across.rs"]
+mod table_across;
 #[path = "portal/tasks.rs"]
 mod tasks;
 #[path = "portal/tasks_listen.rs"]

@@ -260,12 +260,12 @@ impl<P: Ports> Relay<P> {
         }
         let finisher = &self.finisher;
         let asked = match finisher.caller.era {
-            Era::Legacy => {
+            Era::Legacy if data.len() <= CLIENT_EVENT_BYTES_MAX => {
                 let route = &finisher.route;
                 let call = finisher.route.call.clone();
                 session::ask_client(&route.ports, &finisher.place(), data, id, call).await
             }
-            Era::Modern => None,
+            Era::Legacy | Era::Modern => None,
         };
         match asked {
             Some(message) => self.ready.push_back(Outgoing::Message(message)),
