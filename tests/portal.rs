@@ -103,5 +103,7 @@ mod tasks;
 mod tasks_listen;
 #[path = "portal/toggles.rs"]
 mod toggles;
+#[path = "portal/translation.rs"]
+mod translation;
 #[path = "portal/writes.rs"]
 mod writes;
