@@ -67,10 +67,9 @@ fn fate(client: Client, method: &str, in_call: bool) -> Fate {
         Client::Session => Fate::Passed,
         // Nobody listens beside the call.
         Client::Bare | Client::Silent if !in_call => Fate::Left,
-        Client::Bare => Fate::Declined,
         Client::Asked if is_question => Fate::Parked,
         Client::Asked | Client::Silent if method == "ping" => Fate::Answered,
-        Client::Asked | Client::Silent => Fate::Declined,
+        Client::Bare | Client::Asked | Client::Silent => Fate::Declined,
     }
 }
 

@@ -186,7 +186,8 @@ fn rounds_follow_one_another_to_an_end() {
     }
     assert_eq!(got.next().unwrap()["result"]["content"][0]["text"], "done");
     let calls = calls(&scene);
-    assert_eq!(calls.len() as u32, ROUNDS_MAX + 1);
+    let rounds = usize::try_from(ROUNDS_MAX).unwrap();
+    assert_eq!(calls.len(), rounds + 1);
     let mut ids: Vec<String> = calls.iter().map(|call| call["id"].to_string()).collect();
     ids.sort();
     ids.dedup();
@@ -198,7 +199,7 @@ fn rounds_follow_one_another_to_an_end() {
             json!({"key":sampled(&round.to_string())})
         );
     }
-    assert_eq!(scene.rows().len() as u32, ROUNDS_MAX + 1);
+    assert_eq!(scene.rows().len(), rounds + 1);
     assert_nothing_left(&scene);
 }
 

@@ -257,7 +257,9 @@ fn plain(event_id: Option<&str>, asks: bool) -> Scene {
 fn a_legacy_servers_stream_is_taken_up() {
     let scene = plain(Some("e1"), false);
     let end = json!({"jsonrpc":"2.0","id":1,"result":{"content":[]}});
-    scene.jira.will_answer(Canned::messages(&[end.clone()]));
+    scene
+        .jira
+        .will_answer(Canned::messages(std::slice::from_ref(&end)));
     assert_eq!(revived(&scene), [end]);
     assert_eq!(scene.sent(), ["jira tools/call", "jira GET"]);
     let get = &scene.world.upstreams.of("GET")[0];

@@ -65,9 +65,15 @@ fn an_error_in_place_of_an_answer_ends_the_call() {
 
 #[test]
 fn a_client_has_a_time_to_answer() {
-    let (scene, mut got, [sample, _]) = asked("jira_set");
+    let (scene, mut got, [sample, roots]) = asked("jira_set");
     let begun = scene.world.timers.now_ms();
     answer(&scene, &sample, &sampled("1"));
+    // A person need not answer any more.
+    let taken_back = [got.next().unwrap(), got.next().unwrap()];
+    assert!(taken_back.iter().any(|notice| {
+        notice["method"] == "notifications/cancelled"
+            && notice["params"]["requestId"] == roots["id"]
+    }));
     let end = got.next().unwrap();
     assert_eq!(end["error"]["code"], -32000, "{end}");
     assert_eq!(got.next(), None);
@@ -139,10 +145,10 @@ fn a_client_cancels_before_anything_came_back() {
             };
             let callers = texts.each_ref().map(|text| caller(text));
             let message = |index: usize| Message::parse(texts[index].as_bytes()).unwrap();
-            let (called, cancelled) = (message(0), message(1));
-            let both = join(handle(world, &callers[0], &called), async {
+            let (call, cancellation) = (message(0), message(1));
+            let both = join(handle(world, &callers[0], &call), async {
                 world.timers.sleep(after_ms).await;
-                handle(world, &callers[1], &cancelled).await
+                handle(world, &callers[1], &cancellation).await
             });
             let (reply, _) = world.timers.run(both);
             let got = scene.got(reply).messages();
