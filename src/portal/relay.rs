@@ -86,14 +86,20 @@ impl<P: Ports> Relay<P> {
         }
     }
 
-    /// The rest of a call whose object began anew.
-    pub(super) fn revived(mut finisher: Finisher<P>, messages: Messages, round: u32) -> Self {
+    /// The rest of a call whose object began anew. `asks` are the ids under which the client was asked in this round.
+    pub(super) fn revived(
+        mut finisher: Finisher<P>,
+        messages: Messages,
+        round: u32,
+        asks: Vec<String>,
+    ) -> Self {
         if round > 0 {
             finisher.sent_id = rounds::round_id(&finisher.caller, round);
         }
         let is_stream = Rc::new(Cell::new(true));
         let mut relay = Self::new(finisher, messages, is_stream);
         relay.round = round;
+        relay.asks = asks;
         relay
     }
 

@@ -394,7 +394,11 @@ pub async fn revive<P: Ports>(ports: &P, call: &str) -> Option<LocalBoxStream<'s
     };
     let place = finisher.place();
     ports.note_in_flight(&record.request_id, Some(&place));
-    let relay = Relay::revived(finisher, messages, round);
+    let asked = record
+        .asking
+        .iter()
+        .flat_map(|asking| asking.asked.values());
+    let relay = Relay::revived(finisher, messages, round, asked.cloned().collect());
     let events = futures::stream::unfold(relay, |mut relay| async move {
         let (next, _) = relay.next().await?;
         Some((next, relay))

@@ -170,11 +170,16 @@ fn a_cancellation_after_that_ends_the_call() {
 /// The time to answer is the round's, however often its object begins anew.
 #[test]
 fn the_time_to_answer_goes_on() {
-    let (scene, _) = asked("jira_set");
+    let (scene, [_, question]) = asked("jira_set");
     let begun = scene.world.timers.now_ms();
     scene.world.timers.pass(INPUT_WAIT_MS - 1_000);
-    let got = revived(&scene);
-    assert_eq!(got[0]["error"]["code"], -32000);
+    let mut got = revived(&scene);
+    assert_eq!(got.pop().unwrap()["error"]["code"], -32000);
+    let taken_back = |notice: &Value| notice["params"]["requestId"] == question["id"];
+    assert!(
+        got.iter().any(taken_back),
+        "a person need not answer any more"
+    );
     assert_eq!(
         scene.rows().last().unwrap(),
         "outcome cancelled input_expired"
