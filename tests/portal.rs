@@ -14,10 +14,18 @@
     reason = "tests"
 )]
 
+#[path = "portal/asking.rs"]
+mod asking;
+#[path = "portal/bridge.rs"]
+mod bridge;
+#[path = "portal/keeping.rs"]
+mod keeping;
 #[path = "portal/ledger.rs"]
 mod ledger;
 #[path = "portal/line_server.rs"]
 mod line_server;
+#[path = "portal/live.rs"]
+mod live;
 #[path = "portal/mcp_server.rs"]
 mod mcp_server;
 #[path = "portal/scene.rs"]
@@ -33,8 +41,22 @@ mod world;
 
 #[path = "portal/deadlines.rs"]
 mod deadlines;
+#[path = "portal/directions.rs"]
+mod directions;
 #[path = "portal/eras.rs"]
 mod eras;
+#[path = "portal/hold.rs"]
+mod hold;
+#[path = "portal/hold_anew.rs"]
+mod hold_anew;
+#[path = "portal/hold_beside.rs"]
+mod hold_beside;
+#[path = "portal/hold_ends.rs"]
+mod hold_ends;
+#[path = "portal/hold_hand_over.rs"]
+mod hold_hand_over;
+#[path = "portal/hold_ledger.rs"]
+mod hold_ledger;
 #[path = "portal/line.rs"]
 mod line;
 #[path = "portal/line_probe.rs"]
@@ -47,6 +69,12 @@ mod listings;
 mod quiet;
 #[path = "portal/reverse.rs"]
 mod reverse;
+#[path = "portal/rounds.rs"]
+mod rounds;
+#[path = "portal/rounds_anew.rs"]
+mod rounds_anew;
+#[path = "portal/rounds_ends.rs"]
+mod rounds_ends;
 #[path = "portal/seals.rs"]
 mod seals;
 #[path = "portal/sessions.rs"]
@@ -67,11 +95,15 @@ mod sync_ids;
 mod sync_pages;
 #[path = "portal/table.rs"]
 mod table;
+#[path = "portal/table_across.rs"]
+mod table_across;
 #[path = "portal/tasks.rs"]
 mod tasks;
 #[path = "portal/tasks_listen.rs"]
 mod tasks_listen;
 #[path = "portal/toggles.rs"]
 mod toggles;
+#[path = "portal/translation.rs"]
+mod translation;
 #[path = "portal/writes.rs"]
 mod writes;

@@ -341,7 +341,9 @@ fn opened_state<P: Ports>(
     server: &Server,
     target: &str,
 ) -> Result<Option<State>, PortalError> {
-    let Some(sealed) = &request.params.request_state else {
+    // Only the modern era has states: what a legacy client writes there is its server's affair.
+    let state = request.params.request_state.as_ref();
+    let Some(sealed) = state.filter(|_| caller.era == Era::Modern) else {
         return Ok(None);
     };
     let asked = Asked {
@@ -387,6 +389,10 @@ pub(super) async fn answer<P: Ports>(
             return Err(fault(meant));
         }
     };
+    // A cancellation from here on is too late: the end is being recorded.
+    if let (Some(_), Some(kept)) = (&finisher.again, finisher.route.ports.kept()) {
+        kept.forget_cancel(&finisher.request_id);
+    }
     let changed = finisher
         .finish(outcome, whole.bytes.len())
         .await

@@ -22,7 +22,7 @@ use self::pump::{cancel, pump};
 use super::call::{Ended, unrecorded};
 use super::caller::{Caller, Ending};
 use super::finisher::Finisher;
-use super::kept::Hold;
+use super::kept::{Hold, Kept};
 use super::ports::{Original, Ports, UpstreamSession};
 use super::questions::Question;
 use super::reply::Reply;
@@ -152,12 +152,12 @@ pub(super) async fn begin<P: Ports>(
         let replied = sent.map_err(|fault| route.failure(fault))?;
         Ok(replied.messages(route).await)
     });
-    let messages = enter(&finisher, &call, sent);
+    let messages = enter(&finisher, &call, sent, false);
     stream::answer(finisher, messages).await
 }
 
 /// Notes the call in memory. What the server says beside the call's stream comes in with what it says there.
-fn enter<P: Ports>(finisher: &Finisher<P>, call: &str, own: Messages) -> Messages {
+fn enter<P: Ports>(finisher: &Finisher<P>, call: &str, own: Messages, has_row: bool) -> Messages {
     let (inject, injected) = mpsc::channel(HELD_MESSAGES_MAX);
     if let Some(kept) = finisher.route.ports.kept() {
         let hold = Hold {
@@ -167,6 +167,7 @@ fn enter<P: Ports>(finisher: &Finisher<P>, call: &str, own: Messages) -> Message
             outbox: None,
             stop: None,
             call: None,
+            has_row,
             is_waiting: false,
             is_answered: false,
         };
@@ -178,7 +179,7 @@ fn enter<P: Ports>(finisher: &Finisher<P>, call: &str, own: Messages) -> Message
 /// The call ended, or nobody wants its end any more.
 pub(super) fn end<P: Ports>(ports: &P, call: &str) {
     if let Some(hold) = ports.kept().and_then(|kept| kept.remove_hold(call))
-        && hold.call.is_some()
+        && hold.has_row
     {
         ports.drop_call(call);
     }
@@ -226,31 +227,36 @@ pub(super) fn lay_down<P: Ports>(
         questions.map(|(key, open)| (key.clone(), &open.question)),
         &state,
     )?;
-    let is_pumped = kept.with_hold(&call, |hold| hold.stop.is_some());
+    rest(&finisher.route, &call, held, messages);
+    Ok(result)
+}
+
+/// The call waits for its caller. What the server sends is kept meanwhile, and the time runs.
+fn rest<P: Ports>(route: &Route<P>, call: &str, held: HeldCall, messages: Messages) {
+    let Some(kept) = route.ports.kept() else {
+        return;
+    };
+    let is_pumped = kept.with_hold(call, |hold| hold.stop.is_some());
     let outbox = if is_pumped == Some(true) {
         messages
     } else {
         let (inbox, outbox) = mpsc::channel(HELD_MESSAGES_MAX);
         let (stop, stopped) = oneshot::channel();
-        kept.with_hold(&call, |hold| hold.stop = Some(stop));
-        let pump = pump(
-            finisher.route.clone(),
-            call.clone(),
-            messages,
-            inbox,
-            stopped,
-        );
-        ports.spawn(Box::pin(pump));
+        kept.with_hold(call, |hold| hold.stop = Some(stop));
+        let pump = pump(route.clone(), call.to_owned(), messages, inbox, stopped);
+        route.ports.spawn(Box::pin(pump));
         outbox.boxed_local()
     };
-    kept.with_hold(&call, |hold| hold.wait(held, outbox));
-    Ok(result)
+    kept.with_hold(call, |hold| hold.wait(held, outbox));
 }
 
 fn keep<P: Ports>(finisher: &Finisher<P>, call: &str, held: &HeldCall) -> bool {
     let ports = &finisher.route.ports;
     let text = serde_json::to_string(held).unwrap_or_default();
     let is_kept = ports.keep_call(call, &text, held.expires_at_ms);
+    if let Some(kept) = ports.kept() {
+        kept.with_hold(call, |hold| hold.has_row |= is_kept);
+    }
     if let Some(id) = finisher.route.last_event_id.borrow().as_deref() {
         ports.note_event_id(call, id);
     }
@@ -277,41 +283,15 @@ pub(super) async fn retry<P: Ports>(
     let ports = finisher.route.ports.clone();
     let kept = ports.kept().ok_or_else(|| unrecorded(Internal::Platform))?;
     let call = state.call.clone();
-    let in_memory = kept.with_hold(&call, |hold| hold.call.clone());
-    let row = ports.kept_call(&call);
-    let (mut held, event_id) = match (in_memory, row) {
-        // A round is under way, or this one was answered.
-        (Some(None), _) => return Err(unrecorded(Rejection::InputTaken)),
-        (Some(Some(held)), _) => (held, None),
-        (None, Some((text, event_id))) => {
-            let held = HeldCall::parse(&text).ok_or_else(|| unrecorded(Internal::SessionState))?;
-            (held, event_id)
-        }
-        (None, None) => {
-            let is_late = ports.now_ms() >= state.issued_ms.saturating_add(ports.input_wait_ms());
-            let error = if is_late {
-                Rejection::InputExpired
-            } else {
-                Rejection::InputTaken
-            };
-            return Err(unrecorded(error));
-        }
-    };
+    let (mut held, event_id) = found(&ports, &kept, &state).map_err(unrecorded)?;
     let is_here = kept.with_hold(&call, |_| ()).is_some();
-    // The object may have begun anew between the answers being noted and the client hearing of it.
-    let is_again = !is_here && held.round == state.round.saturating_add(1);
-    if held.round != state.round && !is_again {
-        return Err(unrecorded(Rejection::InputTaken));
-    }
-    if ports.now_ms() >= held.expires_at_ms {
-        return Err(unrecorded(Rejection::InputExpired));
-    }
     finisher.route.call = Some(call.clone());
     finisher.sent_id.clone_from(&held.sent_id);
     finisher.set_session(held.session.clone());
     *finisher.route.last_event_id.borrow_mut() = event_id;
-    if is_again {
+    if held.round != state.round {
         held.questions.append(&mut held.answered);
+        held.round = state.round;
     }
     let answers = answers(&held, request).map_err(unrecorded)?;
     finisher.inspect_outgoing(request.body);
@@ -350,27 +330,71 @@ pub(super) async fn retry<P: Ports>(
     });
     if let Err(error) = noted {
         // Nothing left: the same state is good for another attempt.
-        kept.with_hold(&call, |hold| hold.wait(before, messages));
+        rest(&finisher.route, &call, before, messages);
         return Err(unrecorded(error));
     }
-    if let Err(fault) = deliver(&finisher.route, &held, answers).await {
+    let let_go = || {
         cancel(&ports, &finisher.route.server, &held);
         end(&ports, &call);
+    };
+    if let Err(fault) = deliver(&finisher.route, &held, answers).await {
+        let_go();
         let server = finisher.route.server.id.clone();
         return Err(unrecorded(UpstreamFailure { server, fault }));
     }
+    kept.with_hold(&call, |hold| hold.call = Some(held.clone()));
     if held.questions.is_empty() {
-        kept.with_hold(&call, |hold| hold.call = Some(held));
         return stream::answer(finisher, messages).await;
     }
     // The rest is asked again (basic/patterns/mrtr, "Error Handling").
-    kept.with_hold(&call, |hold| hold.call = Some(held));
-    let result = lay_down(&finisher, Vec::new(), messages).map_err(unrecorded)?;
-    let recorded = finisher
-        .record(Status::InputRequired, None, result.len())
-        .await;
-    recorded.map_err(|error| (error, true))?;
-    Ok(Reply::json(result))
+    let asked = lay_down(&finisher, Vec::new(), messages);
+    let (status, reason, bytes) = match &asked {
+        Ok(result) => (Status::InputRequired, None, result.len()),
+        Err(error) => {
+            let_go();
+            (Status::Interrupted, Some(error.label().to_owned()), 0)
+        }
+    };
+    let recorded = finisher.record(status, reason, bytes).await;
+    recorded
+        .and(asked)
+        .map(Reply::json)
+        .map_err(|error| (error, true))
+}
+
+/// The call that a state is good for, and where its stream can be taken up once it is in no memory. The object may have
+/// begun anew between a round's answers being noted and the client hearing of it: then the call is one round ahead.
+fn found<P: Ports>(
+    ports: &P,
+    kept: &Kept,
+    state: &HeldState,
+) -> Result<(HeldCall, Option<String>), PortalError> {
+    let in_memory = kept.with_hold(&state.call, |hold| hold.call.clone());
+    let (held, event_id, round_max) = match (in_memory, ports.kept_call(&state.call)) {
+        // A round is under way, or this one was answered.
+        (Some(None), _) => return Err(Rejection::InputTaken.into()),
+        (Some(Some(held)), _) => (held, None, state.round),
+        (None, Some((text, event_id))) => {
+            let held = HeldCall::parse(&text).ok_or(Internal::SessionState)?;
+            (held, event_id, state.round.saturating_add(1))
+        }
+        (None, None) => {
+            let is_late = ports.now_ms() >= state.issued_ms.saturating_add(ports.input_wait_ms());
+            let error = if is_late {
+                Rejection::InputExpired
+            } else {
+                Rejection::InputTaken
+            };
+            return Err(error.into());
+        }
+    };
+    if !(state.round..=round_max).contains(&held.round) {
+        return Err(Rejection::InputTaken.into());
+    }
+    if ports.now_ms() >= held.expires_at_ms {
+        return Err(Rejection::InputExpired.into());
+    }
+    Ok((held, event_id))
 }
 
 /// The answers a request brings to the questions of a call. What was not asked is left alone.
@@ -404,7 +428,7 @@ async fn take_up<P: Ports>(
         None => Err(UpstreamFault::Cut),
     };
     match source {
-        Ok(source) => Ok(enter(finisher, call, source.messages())),
+        Ok(source) => Ok(enter(finisher, call, source.messages(), true)),
         Err(_) => {
             cancel(&route.ports, &route.server, held);
             route.ports.drop_call(call);

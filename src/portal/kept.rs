@@ -39,8 +39,10 @@ pub(super) struct Hold {
     pub outbox: Option<Messages>,
     /// Ends the task that drains the server's stream, once there is one; with the call, it also tells the server.
     pub stop: Option<oneshot::Sender<HeldCall>>,
-    /// What the row says, once the call was laid down.
+    /// What the row says, while the call is laid down or goes on after that.
     pub call: Option<HeldCall>,
+    /// Whether there is a row.
+    pub has_row: bool,
     /// Whether it waits for its caller.
     pub is_waiting: bool,
     /// Whether the server has answered meanwhile.

@@ -5,10 +5,12 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::caller::{Caller, Deed};
+use super::caller::{Caller, Deed, Ending};
 use super::finisher::Finisher;
 use super::ports::{ClientFacts, Ports, UpstreamSession};
 use super::rounds::Asking;
+use crate::audit::{Event, Kind, Status};
+use crate::error::{Internal, PortalError};
 use crate::identity::Principal;
 use crate::mcp::{Method, Revision};
 use crate::policy::{Ask, admit, decide};
@@ -95,6 +97,8 @@ pub struct CallRecord {
     again: Option<Again>,
     /// The round of questions that is under way.
     pub asking: Option<Asking>,
+    /// What the audit says where nobody can go on with it: also where its caller may not be here any more.
+    pub ending: Event,
 }
 
 impl CallRecord {
@@ -115,6 +119,16 @@ impl CallRecord {
             session: finisher.session(),
             again: finisher.again.as_deref().cloned(),
             asking: None,
+            ending: finisher.caller.event(
+                &finisher.route.ports,
+                &finisher.done(),
+                Ending {
+                    kind: Kind::Outcome,
+                    status: Status::Interrupted,
+                    reason: Some(PortalError::from(Internal::Interrupted).label().to_owned()),
+                    reply_bytes: 0,
+                },
+            ),
         }
     }
 
@@ -136,29 +150,12 @@ impl CallRecord {
         serde_json::from_str(text).ok()
     }
 
-    /// Who called, for what becomes of the call without them; nothing where nobody may be here any more.
-    pub async fn caller<P: Ports>(&self, ports: &P) -> Option<Rc<Caller>> {
-        self.caller.clone().caller(ports).await.map(Rc::new)
-    }
-
-    /// What they did.
-    #[must_use]
-    pub fn deed(&self) -> Deed {
-        Deed {
-            method: self.method.clone(),
-            server: Some(self.server.clone()),
-            target: Some(self.target.clone()),
-            rule: None,
-            is_write: self.is_write,
-            seen: self.inspects.then(Default::default),
-        }
-    }
-
     /// What ends the call, decided anew. Nothing where the rules have changed against it, or the server is gone.
     pub async fn finisher<P: Ports>(&self, ports: &P, call: &str) -> Option<Finisher<P>> {
-        let caller = self.caller(ports).await?;
+        let caller = Rc::new(self.caller.clone().caller(ports).await?);
         let method = Method::parse(&self.method)?;
-        let place = caller.portal.server(&self.server)?;
+        let place = caller.portal.server(&self.server);
+        let place = place.filter(|place| place.server.enabled)?;
         let server = place.server.clone();
         let ask = match method {
             Method::ToolsCall => Ask::Tool {
@@ -169,8 +166,12 @@ impl CallRecord {
         };
         let permit = decide(&caller.admission, &caller.portal, place, ask).ok()?;
         let deed = Deed {
+            method: self.method.clone(),
+            server: Some(self.server.clone()),
+            target: Some(self.target.clone()),
             rule: Some(permit.rule().to_owned()),
-            ..self.deed()
+            is_write: self.is_write,
+            seen: self.inspects.then(Default::default),
         };
         let era = if self.modern {
             crate::mcp::Era::Modern

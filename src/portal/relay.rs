@@ -26,6 +26,9 @@ use crate::mcp::reply::{Direction, Glance, unquote};
 use crate::upstream::source::Messages;
 use crate::upstream::{legacy_cancel, legacy_request};
 
+/// Questions of one round to a modern client: one message, with the state sealed beside them.
+const ROUND_BYTES_MAX: usize = CLIENT_EVENT_BYTES_MAX - 1024;
+
 /// A stream on its way from a server to the client.
 pub(super) struct Relay<P: Ports> {
     pub(super) finisher: Finisher<P>,
@@ -37,6 +40,8 @@ pub(super) struct Relay<P: Ports> {
     is_stream: Rc<Cell<bool>>,
     /// Questions to a modern client that become one round: the server's id, as JSON text, and what it asks.
     asked: Vec<(String, Question)>,
+    /// How large they are together: one message brings them to the client.
+    asked_bytes: usize,
     /// When they do, in Unix milliseconds.
     asks_ms: u64,
     /// The round of questions to a legacy client, and the ids under which it was asked.
@@ -73,6 +78,7 @@ impl<P: Ports> Relay<P> {
             bytes: 0,
             is_stream,
             asked: Vec::new(),
+            asked_bytes: 0,
             asks_ms: 0,
             round: 0,
             asks: Vec::new(),
@@ -80,14 +86,20 @@ impl<P: Ports> Relay<P> {
         }
     }
 
-    /// The rest of a call whose object began anew.
-    pub(super) fn revived(mut finisher: Finisher<P>, messages: Messages, round: u32) -> Self {
+    /// The rest of a call whose object began anew. `asks` are the ids under which the client was asked in this round.
+    pub(super) fn revived(
+        mut finisher: Finisher<P>,
+        messages: Messages,
+        round: u32,
+        asks: Vec<String>,
+    ) -> Self {
         if round > 0 {
             finisher.sent_id = rounds::round_id(&finisher.caller, round);
         }
         let is_stream = Rc::new(Cell::new(true));
         let mut relay = Self::new(finisher, messages, is_stream);
         relay.round = round;
+        relay.asks = asks;
         relay
     }
 
@@ -254,12 +266,12 @@ impl<P: Ports> Relay<P> {
         }
         let finisher = &self.finisher;
         let asked = match finisher.caller.era {
-            Era::Legacy => {
+            Era::Legacy if data.len() <= CLIENT_EVENT_BYTES_MAX => {
                 let route = &finisher.route;
                 let call = finisher.route.call.clone();
                 session::ask_client(&route.ports, &finisher.place(), data, id, call).await
             }
-            Era::Modern => None,
+            Era::Legacy | Era::Modern => None,
         };
         match asked {
             Some(message) => self.ready.push_back(Outgoing::Message(message)),
@@ -274,7 +286,8 @@ impl<P: Ports> Relay<P> {
         let askable = self.finisher.askable.as_deref();
         let question = question
             .filter(|question| question.missing(askable).is_none())
-            .filter(|_| bytes <= CLIENT_EVENT_BYTES_MAX && self.asked.len() < QUESTIONS_MAX);
+            .filter(|_| self.asked.len() < QUESTIONS_MAX)
+            .filter(|_| self.asked_bytes.saturating_add(bytes) <= ROUND_BYTES_MAX);
         let Some(question) = question else {
             return self.decline(id);
         };
@@ -285,6 +298,7 @@ impl<P: Ports> Relay<P> {
         // A server that repeats an id asks the same.
         if self.asked.iter().all(|(known, _)| known != id) {
             self.asked.push((id.to_owned(), question));
+            self.asked_bytes = self.asked_bytes.saturating_add(bytes);
         }
     }
 

@@ -26,12 +26,13 @@ use super::record::{Again, CallRecord};
 use super::relay::Relay;
 use super::reply::{Outgoing, Reply};
 use super::send::{ModernCall, later, one, send_modern};
+use super::stream::kept_alive;
 use crate::audit::{Kind, Status};
 use crate::catalog::param_headers;
 use crate::catalog::resolve::Target;
 use crate::config::Inspect;
 use crate::error::{Internal, PortalError, Rejection, UpstreamFault, to_wire};
-use crate::limits::{QUESTIONS_MAX, ROUNDS_MAX};
+use crate::limits::{CLIENT_EVENT_BYTES_MAX, QUESTIONS_MAX, ROUNDS_MAX};
 use crate::mcp::reply::{self as wire_reply, Glance};
 use crate::mcp::{Era, Message, Request};
 use crate::upstream::body::{Rewrite, Speaker, rewrite};
@@ -189,7 +190,7 @@ pub(super) struct NextRound {
 /// Whether a round can begin: the client can be asked, and there is an end to it. `round` counts from 1.
 ///
 /// # Errors
-/// A capability that the client did not declare, or questions without end.
+/// A capability that the client did not declare, questions without end, or one that no client could receive.
 pub(super) fn check<P: Ports>(
     finisher: &Finisher<P>,
     asks: &Asks,
@@ -205,6 +206,10 @@ pub(super) fn check<P: Ports>(
     if round > ROUNDS_MAX || asks.questions.len() > QUESTIONS_MAX {
         let fault = UpstreamFault::BadAnswer("questions without end");
         return Err(finisher.route.failure(fault));
+    }
+    let mut questions = asks.questions.values();
+    if questions.any(|question| question.to_request("", "").len() > CLIENT_EVENT_BYTES_MAX) {
+        return Err(finisher.route.failure(UpstreamFault::TooLarge));
     }
     Ok(())
 }
@@ -345,9 +350,9 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
 pub(super) fn end<P: Ports>(ports: &P, call: &str) {
     if let Some(kept) = ports.kept() {
         kept.end_round(call);
-        ports.forget_parked(call);
-        ports.drop_call(call);
     }
+    ports.forget_parked(call);
+    ports.drop_call(call);
 }
 
 /// The client answered a question of a round. `result` is nothing where it answered with an error.
@@ -387,12 +392,19 @@ pub async fn revive<P: Ports>(ports: &P, call: &str) -> Option<LocalBoxStream<'s
     let Some(messages) = messages else {
         return Some(interrupted(ports, call, &record).await);
     };
-    let relay = Relay::revived(finisher, messages, round);
+    let place = finisher.place();
+    ports.note_in_flight(&record.request_id, Some(&place));
+    let asked = record
+        .asking
+        .iter()
+        .flat_map(|asking| asking.asked.values());
+    let relay = Relay::revived(finisher, messages, round, asked.cloned().collect());
     let events = futures::stream::unfold(relay, |mut relay| async move {
         let (next, _) = relay.next().await?;
         Some((next, relay))
     });
-    Some(events.boxed_local())
+    let now_ms = ports.now_ms();
+    Some(kept_alive(ports.clone(), events.boxed_local(), now_ms))
 }
 
 async fn take_up<P: Ports>(finisher: &Finisher<P>) -> Option<Messages> {
@@ -419,14 +431,6 @@ async fn interrupted<P: Ports>(
 
 /// Records the end of a call that nobody can go on with.
 pub async fn lost<P: Ports>(ports: &P, call: &str, lost: &CallRecord) {
-    ports.drop_call(call);
-    let ending = Ending {
-        kind: Kind::Outcome,
-        status: Status::Interrupted,
-        reason: Some(PortalError::from(Internal::Interrupted).label().to_owned()),
-        reply_bytes: 0,
-    };
-    if let Some(caller) = lost.caller(ports).await {
-        record(ports, caller.event(ports, &lost.deed(), ending)).await;
-    }
+    end(ports, call);
+    record(ports, lost.ending.clone()).await;
 }

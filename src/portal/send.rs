@@ -12,7 +12,7 @@ use super::ports::{BodyKind, Ports, UpstreamBody, UpstreamReply, UpstreamSession
 use crate::config::Server;
 use crate::error::{PortalError, UpstreamFailure, UpstreamFault};
 use crate::limits::REPLY_BODY_BYTES_MAX;
-use crate::mcp::reply::Glance;
+use crate::mcp::reply::{Direction, Glance};
 use crate::mcp::{Era, Method};
 use crate::policy::Permit;
 use crate::upstream::line::Opened;
@@ -114,7 +114,8 @@ pub(super) async fn send_legacy<P: Ports>(
         }
         let outbound = legacy_request(server, Some(&session), body.clone());
         let sent = ports.send(permit, server, outbound).await;
-        if let Err(UpstreamFault::TimedOut(_)) = sent {
+        // A held call's stream tells its server itself.
+        if matches!(sent, Err(UpstreamFault::TimedOut(_))) && !ports.is_holding() {
             let mut cancel = legacy_cancel(server, Some(&session), sent_id);
             cancel.timeout_ms = cancel.timeout_ms.min(CANCEL_MS_MAX);
             let _ = ports.send(permit, server, cancel).await;
@@ -225,11 +226,14 @@ where
         .boxed_local()
 }
 
-/// A result under an error status is none.
+/// A JSON reply is the answer: nothing comes after it. A result under an error status is none.
 fn judged(status: u16, message: Vec<u8>) -> Result<Vec<u8>, UpstreamFault> {
-    let is_error = || Glance::at(&message).is_ok_and(|glance| glance.error.is_some());
+    let glance = Glance::at(&message).ok();
+    let is_error = glance.is_some_and(|glance| glance.error.is_some());
+    let is_answer = glance.and_then(|glance| glance.direction()) == Some(Direction::Answer);
     match status_fault(status, None) {
-        Some(fault) if !is_error() => Err(fault),
+        Some(fault) if !is_error => Err(fault),
+        _ if !is_answer => Err(UpstreamFault::BadAnswer("no answer")),
         _ => Ok(message),
     }
 }

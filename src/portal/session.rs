@@ -57,6 +57,9 @@ pub fn cancelled_for_client<P: Ports>(ports: &P, server: &str, message: &[u8]) -
 /// A message of a server that belongs to no call: from the stream of its session. What the client receives, if anything.
 pub async fn from_server<P: Ports>(ports: &P, server: &str, message: &[u8]) -> Option<Vec<u8>> {
     use crate::mcp::reply::Direction;
+    if message.len() > CLIENT_EVENT_BYTES_MAX {
+        return None;
+    }
     let glance = Glance::at(message).ok()?;
     match (glance.direction()?, glance.method_name()) {
         (Direction::Request, _) => ask_client(ports, server, message, glance.id?, None).await,
@@ -64,9 +67,6 @@ pub async fn from_server<P: Ports>(ports: &P, server: &str, message: &[u8]) -> O
             cancelled_for_client(ports, server, message)
         }
         (Direction::Notification, name) => {
-            if message.len() > CLIENT_EVENT_BYTES_MAX {
-                return None;
-            }
             if name.is_some_and(|name| name.ends_with("/list_changed")) {
                 ports.outdate(server).await;
             }

@@ -55,6 +55,10 @@ pub(super) async fn answer<P: Ports>(
     let first = {
         let alarm = std::pin::pin!(ports.sleep_ms(FIRST_MESSAGE_MS));
         match select(messages.next(), alarm).await {
+            // It ended without a word: its client cancelled it.
+            Either::Left((None, _)) => {
+                return Ok(Reply::events(futures::stream::empty().boxed_local()));
+            }
             Either::Left((first, _)) => first,
             Either::Right(_) => {
                 is_stream.set(true);
@@ -91,7 +95,7 @@ pub(super) async fn answer<P: Ports>(
 
 /// Says something on a quiet stream, so that the connection is kept open and a client that left is noticed. What counts
 /// is what the client receives, not what its server sends.
-fn kept_alive<P: Ports>(
+pub(super) fn kept_alive<P: Ports>(
     ports: P,
     messages: LocalBoxStream<'static, Outgoing>,
     since_ms: u64,

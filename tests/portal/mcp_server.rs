@@ -18,6 +18,7 @@ pub enum Speaks {
 }
 
 type Scripted = Box<dyn FnOnce(&Value) -> Canned>;
+type Hearing = Box<dyn FnMut(&Value) -> Canned>;
 
 /// What a test changes or looks at while the server serves.
 pub struct Mcp {
@@ -30,6 +31,8 @@ pub struct Mcp {
     pub page: RefCell<Value>,
     /// Answers to what is no handshake and no listing, in order; beyond them every call succeeds.
     script: RefCell<VecDeque<Scripted>>,
+    /// What it does with answers to its own questions.
+    hearing: RefCell<Option<Hearing>>,
     /// The last request: what a stream that is taken up again is about.
     asked: RefCell<Value>,
     /// The whole server hangs.
@@ -60,6 +63,7 @@ impl Mcp {
             templates: RefCell::new(Vec::new()),
             page: RefCell::new(json!({"ttlMs":300_000,"cacheScope":"public"})),
             script: RefCell::default(),
+            hearing: RefCell::default(),
             asked: RefCell::default(),
             hangs: Cell::default(),
             down: Cell::default(),
@@ -87,6 +91,11 @@ impl Mcp {
     /// Answers the request as it was received.
     pub fn will_reply(&self, reply: impl FnOnce(&Value) -> Canned + 'static) {
         self.script.borrow_mut().push_back(Box::new(reply));
+    }
+
+    /// Hears the client's answers to its own questions.
+    pub fn when_answered(&self, hearing: impl FnMut(&Value) -> Canned + 'static) {
+        *self.hearing.borrow_mut() = Some(Box::new(hearing));
     }
 
     /// Forgets every session, as a restart does.
@@ -163,12 +172,17 @@ impl Mcp {
                     "_meta":{"io.modelcontextprotocol/serverInfo":{"name":"fake","version":"1"}},
                 }))
             }
+            (_, "logging/setLevel") => result(json!({})),
             (_, "tools/list") => result(self.listed("tools", &self.tools)),
             (_, "prompts/list") => result(self.listed("prompts", &self.prompts)),
             (_, "resources/list") => result(self.listed("resources", &self.resources)),
             (_, "resources/templates/list") => {
                 result(self.listed("resourceTemplates", &self.templates))
             }
+            (Verb::Post, "response") => match &mut *self.hearing.borrow_mut() {
+                Some(hear) => hear(&body),
+                None => Canned::status(202),
+            },
             // A notification or an answer takes nothing that is meant for a request.
             (Verb::Post, _) if body.get("id").is_none() || method == "response" => {
                 Canned::status(202)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::mcp_server::Speaks;
 use super::scene::{Scene, document};
-use super::streams::{done, progress, sent_done, sent_progress};
+use super::streams::{done, done_for, progress, sent_done, sent_progress};
 use super::upstreams::{Canned, Piece, event};
 
 const PAIRINGS: [(Era, Speaks); 4] = [
@@ -72,7 +72,7 @@ fn a_quiet_stream_is_kept_open() {
         );
         let mut expected = beats(answer_at);
         assert_eq!(expected.len(), 3);
-        expected.push((answer_at, Some(done())));
+        expected.push((answer_at, Some(done_for(era, speaks))));
         assert_eq!(got, expected, "{era:?} {speaks:?}");
         assert_eq!(scene.rows(), ["intent pending -", "outcome ok -"]);
         assert_eq!(scene.sent(), ["jira tools/call"]);
@@ -97,7 +97,7 @@ fn a_stream_that_is_not_quiet_is_left_alone() {
             (first, Some(progress(1))),
             (2 * first, Some(progress(2))),
             (2 * first + KEEP_ALIVE_MS, None),
-            (2 * first + KEEP_ALIVE_MS + 1, Some(done())),
+            (2 * first + KEEP_ALIVE_MS + 1, Some(done_for(era, speaks))),
         ];
         assert_eq!(seen(&scene, era, pieces), expected, "{era:?} {speaks:?}");
     }
@@ -248,7 +248,11 @@ fn an_answer_within_the_longest_life_counts() {
             // Whether the stream is kept open in its last moment is nobody's concern.
             got.retain(|(at, message)| *at < life_ms || message.is_some());
             if is_in_time {
-                assert_eq!(got, [(at, Some(done()))], "{era:?} {speaks:?}");
+                assert_eq!(
+                    got,
+                    [(at, Some(done_for(era, speaks)))],
+                    "{era:?} {speaks:?}"
+                );
             } else {
                 assert_eq!((got.len(), got[0].0), (1, life_ms), "{era:?} {speaks:?}");
                 assert_timed_out(got[0].1.as_ref());

@@ -158,7 +158,7 @@ impl Scene {
 
     pub fn send_as(&self, caller: &Rc<Caller>, body: &str) -> Got {
         let message = Message::parse(body.as_bytes()).expect("a message");
-        let reply = self.world.timers.run(handle(&self.world, caller, &message));
+        let reply = self.world.run(handle(&self.world, caller, &message));
         self.got(reply)
     }
 
@@ -276,7 +276,7 @@ impl Got {
             panic!("no stream")
         };
         loop {
-            match self.world.timers.run(events.next())? {
+            match self.world.run(events.next())? {
                 Outgoing::Message(bytes) => {
                     return Some(serde_json::from_slice(&bytes).expect("JSON"));
                 }
@@ -292,7 +292,7 @@ impl Got {
             panic!("no stream")
         };
         loop {
-            match self.world.timers.run_until(events.next(), until_ms)? {
+            match self.world.run_until(events.next(), until_ms)? {
                 Some(Outgoing::Message(bytes)) => {
                     return Some(Some(serde_json::from_slice(&bytes).expect("JSON")));
                 }
@@ -336,7 +336,7 @@ impl Got {
         };
         let timers = &self.world.timers;
         std::iter::from_fn(|| {
-            let message = match timers.run(events.next())? {
+            let message = match self.world.run(events.next())? {
                 Outgoing::Message(bytes) => Some(serde_json::from_slice(&bytes).expect("JSON")),
                 Outgoing::KeepAlive => None,
             };

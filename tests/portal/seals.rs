@@ -171,12 +171,14 @@ fn a_question_without_a_state_stays_without() {
     assert_eq!(scene.rows(), ["outcome input_required -"]);
 }
 
-/// Nobody can be asked across eras; the call is over, and the audit says how.
+/// Without a session there is nobody to ask and nowhere to wait: the call is over, and the client is told what it lacks.
 #[test]
-fn a_legacy_client_is_told_that_it_cannot_answer() {
+fn a_legacy_client_without_a_session_is_told_what_it_lacks() {
     for streamed in [false, true] {
         let scene = scene();
-        let question = json!({"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","requestState":"secret"}});
+        let mut question = json!({"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","requestState":"secret"}});
+        question["result"]["inputRequests"] =
+            json!({"q":{"method":"sampling/createMessage","params":{"messages":[]}}});
         let canned = if streamed {
             Canned::messages(&[question])
         } else {
@@ -184,14 +186,17 @@ fn a_legacy_client_is_told_that_it_cannot_answer() {
         };
         scene.jira.will_answer(canned);
         let got = scene.call(Era::Legacy, "jira_set");
-        assert_eq!(got.code(), -32000);
+        assert_eq!((got.status, got.code()), (200, -32021));
+        let error = &got.json()["error"];
+        assert_eq!(
+            error["data"]["requiredCapabilities"],
+            json!({"sampling":{}})
+        );
         assert!(!got.json().to_string().contains("secret"));
+        assert_eq!(scene.world.upstreams.of("tools/call").len(), 1);
         assert_eq!(
             scene.rows(),
-            [
-                "intent pending -",
-                "outcome input_required input_across_eras"
-            ]
+            ["intent pending -", "outcome refused missing_capability"]
         );
     }
 }

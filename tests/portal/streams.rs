@@ -42,6 +42,16 @@ pub fn done() -> Value {
     done_to(json!(1))
 }
 
+/// As a client of an era sees it: only modern results say what they are, and only those of legacy servers stay as they
+/// are for legacy clients.
+pub fn done_for(client: Era, server: Speaks) -> Value {
+    let mut done = done();
+    if client == Era::Legacy && server == Speaks::Modern {
+        done["result"].as_object_mut().unwrap().remove("resultType");
+    }
+    done
+}
+
 /// As the server sends it: about the request as it received it.
 pub fn sent_done() -> Value {
     done_to(json!("$ID"))

@@ -13,16 +13,16 @@ const READ: &str = "portals.main/servers.jira";
 const TOOL: &str = "portals.main/servers.jira.tools.default";
 const DENY: &str = "portals.main/servers.jira.tools.deny[0]";
 
-struct Line {
-    method: &'static str,
-    params: Value,
+pub struct Line {
+    pub method: &'static str,
+    pub params: Value,
     /// HTTP status.
-    status: u16,
+    pub status: u16,
     /// `server method rule is_write`, as sent.
-    sent: Vec<String>,
+    pub sent: Vec<String>,
     /// `kind status reason`, as recorded, and the rule on every row.
-    rows: Vec<&'static str>,
-    rule: Option<&'static str>,
+    pub rows: Vec<&'static str>,
+    pub rule: Option<&'static str>,
 }
 
 fn line(method: &'static str, params: Value) -> Line {
@@ -97,7 +97,7 @@ fn task_requests(era: Era) -> Vec<Line> {
     ]
 }
 
-fn requests(era: Era) -> Vec<Line> {
+pub fn requests(era: Era) -> Vec<Line> {
     let modern = era == Era::Modern;
     let call = |name: &str| line("tools/call", json!({"name":name,"arguments":{}}));
     let prompt = |name: &str| json!({"ref":{"type":"ref/prompt","name":name},"argument":{"name":"a","value":"b"}});
@@ -208,7 +208,7 @@ pub fn scene(era: Era) -> Scene {
     scene
 }
 
-fn permits(scene: &Scene) -> Vec<String> {
+pub fn permits(scene: &Scene) -> Vec<String> {
     let line = |sent: &super::upstreams::Sent| {
         let write = if sent.is_write { "write" } else { "read" };
         format!("{} {} {} {write}", sent.server, sent.method(), sent.rule)

@@ -100,6 +100,11 @@ impl Feed {
         }
     }
 
+    /// How much was written that nobody has read.
+    pub fn unread(&self) -> usize {
+        self.0.borrow().pieces.len()
+    }
+
     async fn next(&self) -> Option<Piece> {
         poll_fn(|context| {
             let mut written = self.0.borrow_mut();

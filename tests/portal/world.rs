@@ -1,7 +1,7 @@
 //! Everything the core sees of the world, in memory.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -12,17 +12,16 @@ use futures::future::{LocalBoxFuture, join_all, poll_fn};
 use futures::stream::FuturesUnordered;
 use portcullis::audit::Event;
 use portcullis::catalog::{Snapshot, SnapshotKey};
-use portcullis::error::{PortalError, UpstreamFault};
-use portcullis::limits::{INPUT_WAIT_MS, SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS};
-use portcullis::portal::Caller;
+use portcullis::error::UpstreamFault;
+use portcullis::limits::{SESSION_PENDING_MAX, SYNC_COOLDOWN_MS, SYNC_DEADLINE_MS};
 use portcullis::portal::caller::Active;
-use portcullis::portal::kept::Kept;
 use portcullis::portal::ports::{
     AuditAway, AuditSink, Background, Catalogs, ClientFacts, Clock, Keeping, Parked, Random, Rules,
     Seals, Sessions, Toggles, UpstreamSession, random_id,
 };
 use portcullis::seal::Sealer;
 
+use super::keeping::{Keeper, is_from_server};
 use super::ledger::{Break, Ledger, status_word, word};
 use super::subscribed::Subscribed;
 use super::time::Timers;
@@ -56,7 +55,7 @@ pub struct State {
     pub off: RefCell<HashMap<String, BTreeSet<String>>>,
     pub toggles_broken: Cell<bool>,
     pub subscribed: Subscribed,
-    tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
+    pub tasks: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     random: Cell<u64>,
     sealer: Sealer,
     steps: RefCell<Vec<String>>,
@@ -170,9 +169,31 @@ impl World {
         self.alongside(self.timers.sleep(ms), until_ms);
     }
 
+    /// Drives a future to its end, and beside it what goes on in an object.
+    pub fn run<F: Future>(&self, future: F) -> F::Output {
+        self.run_until(future, u64::MAX).expect("ends in time")
+    }
+
+    /// Drives a future to its end, or drops it where it would wait beyond a moment.
+    pub fn run_until<F: Future>(&self, future: F, until_ms: u64) -> Option<F::Output> {
+        if self.is_object() {
+            self.alongside(future, until_ms)
+        } else {
+            self.timers.run_until(future, until_ms)
+        }
+    }
+
+    fn is_object(&self) -> bool {
+        self.keeper.bridge.borrow().is_some()
+    }
+
     /// Forgets what was sent and recorded so far.
     pub fn clear(&self) {
-        self.settle();
+        if self.is_object() {
+            self.play(1);
+        } else {
+            self.settle();
+        }
         self.upstreams.clear();
         self.ledger.clear();
         self.steps.borrow_mut().clear();
@@ -388,6 +409,10 @@ impl Sessions for World {
         let client_id = format!("\"{server}:{}\"", random_id(self));
         let mut session = self.session.borrow_mut();
         let parked = &mut session.as_mut()?.parked;
+        if parked.len() >= SESSION_PENDING_MAX {
+            return None;
+        }
+        self.step("parked".to_owned());
         parked.push((client_id.clone(), server.to_owned(), what));
         Some(client_id)
     }
@@ -457,107 +482,6 @@ impl Sessions for World {
         if let Some(session) = &mut *self.session.borrow_mut() {
             session.log_level = Some(level.to_owned());
         }
-    }
-}
-
-/// What an object keeps: rows, and the memory that is lost when it begins anew.
-#[derive(Default)]
-pub struct Keeper {
-    pub kept: RefCell<Rc<Kept>>,
-    /// Text, last event id, expiry.
-    pub calls: RefCell<BTreeMap<String, (String, Option<String>, u64)>>,
-    /// Set where the object does modern clients' calls: what they declared.
-    pub bridge: RefCell<Option<String>>,
-    /// Calls that were handed over: the object's name and the body.
-    pub handed: RefCell<Vec<(String, Vec<u8>)>>,
-    /// Calls that were to be gone on with.
-    pub revived: RefCell<Vec<String>>,
-    /// Nothing can be stored.
-    pub is_broken: Cell<bool>,
-}
-
-fn is_from_server(parked: &Parked, upstream_id: &str) -> bool {
-    matches!(parked, Parked::Server { id, .. } if id == upstream_id)
-}
-
-impl World {
-    /// Makes it an object for the calls of modern clients that declare this.
-    pub fn as_bridge(&self, capabilities: &str) {
-        *self.keeper.bridge.borrow_mut() = Some(capabilities.to_owned());
-    }
-
-    /// The object begins anew: rows stay, memory and open streams are gone.
-    pub fn begin_anew(&self) {
-        self.tasks.borrow_mut().clear();
-        let lost = std::mem::take(&mut *self.keeper.kept.borrow_mut());
-        lost.clear();
-    }
-}
-
-impl Keeping for World {
-    fn kept(&self) -> Option<Rc<Kept>> {
-        let is_object = self.is_holding() || self.session.borrow().is_some();
-        is_object.then(|| self.keeper.kept.borrow().clone())
-    }
-
-    fn is_holding(&self) -> bool {
-        self.keeper.bridge.borrow().is_some()
-    }
-
-    fn object_name(&self) -> String {
-        "bridge:fake".to_owned()
-    }
-
-    fn keep_call(&self, call: &str, text: &str, expires_at_ms: u64) -> bool {
-        if self.keeper.is_broken.get() {
-            return false;
-        }
-        self.step(format!(
-            "kept {}",
-            if expires_at_ms == u64::MAX {
-                "call"
-            } else {
-                "hold"
-            }
-        ));
-        let mut calls = self.keeper.calls.borrow_mut();
-        let event_id = calls.get(call).and_then(|row| row.1.clone());
-        calls.insert(call.to_owned(), (text.to_owned(), event_id, expires_at_ms));
-        true
-    }
-
-    fn note_event_id(&self, call: &str, last_event_id: &str) {
-        if let Some(row) = self.keeper.calls.borrow_mut().get_mut(call) {
-            row.1 = Some(last_event_id.to_owned());
-        }
-    }
-
-    fn kept_call(&self, call: &str) -> Option<(String, Option<String>)> {
-        let calls = self.keeper.calls.borrow();
-        calls.get(call).map(|row| (row.0.clone(), row.1.clone()))
-    }
-
-    fn drop_call(&self, call: &str) {
-        self.keeper.calls.borrow_mut().remove(call);
-    }
-
-    async fn revive(&self, call: &str) {
-        self.keeper.revived.borrow_mut().push(call.to_owned());
-    }
-
-    fn input_wait_ms(&self) -> u64 {
-        INPUT_WAIT_MS
-    }
-
-    async fn hand_over(
-        &self,
-        _caller: &Caller,
-        object: &str,
-        body: &[u8],
-    ) -> Result<Vec<u8>, PortalError> {
-        let mut handed = self.keeper.handed.borrow_mut();
-        handed.push((object.to_owned(), body.to_vec()));
-        Ok(b"handed over".to_vec())
     }
 }
 

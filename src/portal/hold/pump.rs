@@ -33,7 +33,7 @@ pub(super) async fn pump<P: Ports>(
             return route.linger(messages);
         };
         let Some(message) = next else { return };
-        let is_answer = message.as_ref().map_or(true, |message| {
+        let is_answer = message.as_ref().is_ok_and(|message| {
             Glance::at(message).is_ok_and(|glance| glance.direction() == Some(Direction::Answer))
         });
         kept.with_hold(&call, |hold| hold.is_answered |= is_answer);
