@@ -295,10 +295,10 @@ impl Sessions for EdgePorts {
         self.session.as_ref()?.parked(server, upstream_id)
     }
 
-    fn is_asking(&self, server: &str) -> bool {
+    fn is_asking(&self, server: &str, call: Option<&str>) -> bool {
         self.session
             .as_ref()
-            .is_some_and(|session| session.is_asking(server, self.input_wait_ms()))
+            .is_some_and(|session| session.is_asking(server, call, self.input_wait_ms()))
     }
 
     async fn unpark(&self, client_id: &str) -> Option<(String, Parked)> {
@@ -306,10 +306,9 @@ impl Sessions for EdgePorts {
         self.session.as_ref()?.unpark(client_id, wait_ms)
     }
 
-    fn forget_parked(&self, call: &str) {
-        if let Some(session) = &self.session {
-            session.rows.forget_parked(call);
-        }
+    fn forget_parked(&self, call: &str) -> Vec<String> {
+        let session = self.session.as_ref();
+        session.map_or_else(Vec::new, |session| session.rows.forget_parked(call))
     }
 
     fn note_in_flight(&self, request_id: &str, server: Option<&str>) {

@@ -114,14 +114,25 @@ impl SessionMemory {
         }
     }
 
-    /// Notes that the object does modern clients' calls, and for whom.
+    /// Notes that the object does modern clients' calls, and for whom: as the first call said, since sessions with the
+    /// server are opened for that. False where it could not be stored.
     pub(super) fn set_bridge(&self, name: &str, client: ClientFacts) -> bool {
-        let is_new = self.bridge.borrow().is_none();
+        if self.is_bridge() {
+            return true;
+        }
+        let stored = self.rows.exists().then(|| self.rows.fact("client"));
+        let known = stored
+            .flatten()
+            .and_then(|text| serde_json::from_str(&text).ok());
+        let is_stored = known.is_some() || {
+            let text = serde_json::to_string(&client).unwrap_or_default();
+            self.rows.create() && self.rows.set_fact("client", &text)
+        };
         *self.bridge.borrow_mut() = Some(Bridge {
             name: name.to_owned(),
-            client,
+            client: known.unwrap_or(client),
         });
-        !is_new || self.rows.create()
+        is_stored
     }
 
     pub(super) fn is_bridge(&self) -> bool {
@@ -357,9 +368,9 @@ impl SessionMemory {
     }
 
     /// Whether a server waits for an answer that may still come.
-    pub(super) fn is_asking(&self, server: &str, wait_ms: u64) -> bool {
+    pub(super) fn is_asking(&self, server: &str, call: Option<&str>, wait_ms: u64) -> bool {
         if self.is_bridge() {
-            return self.kept.is_waiting();
+            return call.is_some_and(|call| self.kept.is_waiting(call));
         }
         self.rows
             .is_parked(server, now_ms().saturating_sub(wait_ms))

@@ -215,8 +215,13 @@ impl SessionRows {
         Some((row.server, parked))
     }
 
-    pub(super) fn forget_parked(&self, call: &str) {
-        self.run("DELETE FROM waiting WHERE call = ?1", vec![call.into()]);
+    /// Forgets what a call asked: the ids under which it did.
+    pub(super) fn forget_parked(&self, call: &str) -> Vec<String> {
+        let rows: Vec<Text> = self.rows(
+            "DELETE FROM waiting WHERE call = ?1 RETURNING client_id AS value",
+            vec![call.into()],
+        );
+        rows.into_iter().map(|row| row.value).collect()
     }
 
     pub(super) fn keep_call(&self, call: &str, text: &str, expires_at_ms: u64) -> bool {

@@ -90,6 +90,7 @@ async fn steps<P: Ports>(
     let state =
         opened_state(ports, caller, method, request, server, &target.name).map_err(unrecorded)?;
     if let (Some(State::Held(held)), false) = (&state, ports.is_holding()) {
+        check_param_headers(caller, request, &target).map_err(unrecorded)?;
         return elsewhere(ports, caller, &held.object, request).await;
     }
 
@@ -98,7 +99,7 @@ async fn steps<P: Ports>(
         Ok(permit) => permit,
         Err(error) => {
             if let Some(State::Held(held)) = &state {
-                hold::abandon(ports, held);
+                hold::abandon(ports, &held.call);
             }
             return Err(unrecorded(error));
         }

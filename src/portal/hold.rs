@@ -264,10 +264,10 @@ fn keep<P: Ports>(finisher: &Finisher<P>, call: &str, held: &HeldCall) -> bool {
 }
 
 /// The rules have changed against a call that waits: it ends without its caller.
-pub(super) fn abandon<P: Ports>(ports: &P, state: &HeldState) {
+pub(super) fn abandon<P: Ports>(ports: &P, call: &str) {
     let Some(kept) = ports.kept() else { return };
-    if let Some(hold) = kept.remove_hold(&state.call) {
-        ports.drop_call(&state.call);
+    if let Some(hold) = kept.remove_hold(call) {
+        ports.drop_call(call);
         if let Some((stop, held)) = hold.stop.zip(hold.call) {
             let _ = stop.send(held);
         }

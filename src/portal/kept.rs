@@ -106,11 +106,11 @@ impl Kept {
 
     /// Whether a held call waits for its caller: then its server's silence is no fault.
     #[must_use]
-    pub fn is_waiting(&self) -> bool {
+    pub fn is_waiting(&self, call: &str) -> bool {
         self.holds
             .borrow()
             .values()
-            .any(|(_, hold)| hold.is_waiting)
+            .any(|(own, hold)| own == call && hold.is_waiting)
     }
 
     /// Gives a message of the server that came beside any call's stream to the call it can belong to: the one whose

@@ -268,12 +268,14 @@ pub trait Sessions {
     async fn park(&self, server: &str, parked: Parked) -> Option<String>;
     /// The id under which a server's request went to the client, without taking it: for its cancellation.
     fn parked(&self, server: &str, upstream_id: &str) -> Option<String>;
-    /// Whether a request of a server waits for the client's answer: its silence is no fault then.
-    fn is_asking(&self, server: &str) -> bool;
+    /// Whether a request of a server waits for the client's answer: its silence is no fault then. `call` is the kept call
+    /// that is silent; in a session a server may ask beside any call.
+    fn is_asking(&self, server: &str, call: Option<&str>) -> bool;
     /// Takes a parked request by the id the client knows: the server, and what waits. Each is taken once.
     async fn unpark(&self, client_id: &str) -> Option<(String, Parked)>;
-    /// Forgets what a call asked: it ended.
-    fn forget_parked(&self, call: &str);
+    /// Forgets what a call asked, since it ended: the ids under which the client was asked and did not answer, as JSON
+    /// text.
+    fn forget_parked(&self, call: &str) -> Vec<String>;
     /// Notes which server works on a request of the client, or that none does any more.
     fn note_in_flight(&self, request_id: &str, server: Option<&str>);
     /// The server that works on a request.

@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::{Caller, Deed, Ending};
 use super::finisher::Finisher;
-use super::ports::{ClientFacts, Ports, UpstreamSession};
+use super::ports::{ClientFacts, Outbound, Ports, UpstreamSession};
 use super::rounds::Asking;
 use crate::audit::{Event, Kind, Status};
+use crate::config::Server;
 use crate::error::{Internal, PortalError};
 use crate::identity::Principal;
 use crate::mcp::{Method, Revision};
 use crate::policy::{Ask, admit, decide};
+use crate::upstream::legacy_cancel;
 
 /// Who called, in which portal, when and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -136,6 +138,16 @@ impl CallRecord {
     #[must_use]
     pub fn audit_id(&self) -> &str {
         &self.caller.request_id
+    }
+
+    /// What tells a legacy server that nobody waits for the call any more. Nothing for a modern one, which saw its
+    /// connection end, or where the server is not configured any more.
+    pub async fn cancel<P: Ports>(&self, ports: &P) -> Option<(Rc<Server>, Outbound)> {
+        let session = self.session.as_ref().filter(|_| !self.modern)?;
+        let active = ports.active().await?;
+        let server = active.config.servers.get(&self.server)?.clone();
+        let request = legacy_cancel(&server, Some(session), &self.sent_id);
+        Some((server, request))
     }
 
     /// The text of the row.

@@ -44,9 +44,8 @@ pub(super) struct Relay<P: Ports> {
     asked_bytes: usize,
     /// When they do, in Unix milliseconds.
     asks_ms: u64,
-    /// The round of questions to a legacy client, and the ids under which it was asked.
+    /// The round of questions to a legacy client.
     round: u32,
-    asks: Vec<String>,
     /// Fires when the client cancels.
     cancelled: Option<oneshot::Receiver<()>>,
 }
@@ -81,25 +80,18 @@ impl<P: Ports> Relay<P> {
             asked_bytes: 0,
             asks_ms: 0,
             round: 0,
-            asks: Vec::new(),
             cancelled,
         }
     }
 
-    /// The rest of a call whose object began anew. `asks` are the ids under which the client was asked in this round.
-    pub(super) fn revived(
-        mut finisher: Finisher<P>,
-        messages: Messages,
-        round: u32,
-        asks: Vec<String>,
-    ) -> Self {
+    /// The rest of a call whose object began anew.
+    pub(super) fn revived(mut finisher: Finisher<P>, messages: Messages, round: u32) -> Self {
         if round > 0 {
             finisher.sent_id = rounds::round_id(&finisher.caller, round);
         }
         let is_stream = Rc::new(Cell::new(true));
         let mut relay = Self::new(finisher, messages, is_stream);
         relay.round = round;
-        relay.asks = asks;
         relay
     }
 
@@ -316,7 +308,13 @@ impl<P: Ports> Relay<P> {
                     .record(Status::InputRequired, None, self.bytes);
                 let message = match recorded.await {
                     Ok(()) => result,
-                    Err(error) => self.finisher.error_message(&error),
+                    Err(error) => {
+                        // Nobody gets its state, so nobody comes back.
+                        if let Some(call) = &self.finisher.route.call {
+                            hold::abandon(&self.finisher.route.ports, call);
+                        }
+                        self.finisher.error_message(&error)
+                    }
                 };
                 self.ready.push_back(Outgoing::Message(message));
             }
@@ -351,7 +349,6 @@ impl<P: Ports> Relay<P> {
             Ok(next) => {
                 let requests = next.requests.into_iter().map(Outgoing::Message);
                 self.ready.extend(requests);
-                self.asks = next.ids;
                 self.finisher.sent_id = next.sent_id;
                 self.messages = next.messages;
             }
@@ -363,6 +360,7 @@ impl<P: Ports> Relay<P> {
     fn cancel(&mut self) {
         self.cancelled = None;
         self.drop_call();
+        self.ready.clear();
         self.record_cancelled();
         self.is_finished = true;
         self.messages = futures::stream::empty().boxed_local();
@@ -381,8 +379,8 @@ impl<P: Ports> Relay<P> {
         ports.queue(finisher.caller.event(ports, &finisher.done(), ending));
     }
 
-    /// Nothing of the call is kept any more.
-    fn drop_call(&self) {
+    /// Nothing of the call is kept any more. A person need not answer what nobody waits for, and hears so.
+    fn drop_call(&mut self) {
         let finisher = &self.finisher;
         let ports = &finisher.route.ports;
         if self.cancelled.is_some()
@@ -394,9 +392,14 @@ impl<P: Ports> Relay<P> {
             return;
         };
         if self.is_held() {
-            hold::end(ports, call);
-        } else {
-            rounds::end(ports, call);
+            return hold::end(ports, call);
+        }
+        for id in rounds::end(ports, call) {
+            let message = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":\"The call ended.\"}}}}"
+            );
+            self.ready
+                .push_back(Outgoing::Message(message.into_bytes()));
         }
     }
 
@@ -437,17 +440,6 @@ impl<P: Ports> Relay<P> {
         }));
     }
 
-    /// A person need not answer any more what nobody waits for.
-    fn take_back_questions(&mut self) {
-        for id in std::mem::take(&mut self.asks) {
-            let message = format!(
-                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":\"The time to answer is over.\"}}}}"
-            );
-            self.ready
-                .push_back(Outgoing::Message(message.into_bytes()));
-        }
-    }
-
     async fn fault(&mut self, fault: UpstreamFault) {
         self.fail(self.finisher.failure(fault)).await;
     }
@@ -468,9 +460,6 @@ impl<P: Ports> Relay<P> {
         // A legacy server would go on for nobody.
         if timed_out && self.finisher.server_era == Era::Legacy {
             self.tell_cancelled();
-        }
-        if matches!(error, PortalError::Rejected(Rejection::InputExpired)) {
-            self.take_back_questions();
         }
         let reason = Some(error.label().to_owned());
         let recorded = self.finisher.record(status, reason, self.bytes).await;

@@ -35,6 +35,7 @@ use crate::error::{Internal, PortalError, Rejection, UpstreamFault, to_wire};
 use crate::limits::{CLIENT_EVENT_BYTES_MAX, QUESTIONS_MAX, ROUNDS_MAX};
 use crate::mcp::reply::{self as wire_reply, Glance};
 use crate::mcp::{Era, Message, Request};
+use crate::policy::permit_take_back;
 use crate::upstream::body::{Rewrite, Speaker, rewrite};
 use crate::upstream::source::{Messages, Source};
 
@@ -181,8 +182,6 @@ pub(super) async fn first<P: Ports>(
 /// What the next round brings: messages for the client, and where what follows comes from.
 pub(super) struct NextRound {
     pub(super) requests: Vec<Vec<u8>>,
-    /// The ids of these requests, as JSON text.
-    pub(super) ids: Vec<String>,
     pub(super) sent_id: String,
     pub(super) messages: Messages,
 }
@@ -233,32 +232,45 @@ pub(super) async fn begin<P: Ports>(
         expires_at_ms: ports.now_ms().saturating_add(ports.input_wait_ms()),
         ..Asking::default()
     };
-    let mut requests = Vec::new();
-    for (key, question) in &asks.questions {
+    let requests = park(finisher, call, &asks.questions, &mut asking).await;
+    let requests = requests.inspect_err(|_| {
+        // None of them was shown.
+        ports.forget_parked(call);
+    })?;
+    let sent_id = round_id(&finisher.caller, round);
+    let messages = wait(finisher, asking);
+    Ok(NextRound {
+        requests,
+        sent_id,
+        messages,
+    })
+}
+
+/// Parks the questions of a round and keeps it: the requests for the client.
+async fn park<P: Ports>(
+    finisher: &Finisher<P>,
+    call: &str,
+    questions: &BTreeMap<String, Question>,
+    asking: &mut Asking,
+) -> Result<Vec<Vec<u8>>, PortalError> {
+    let route = &finisher.route;
+    let mut requests = Vec::with_capacity(questions.len());
+    for (key, question) in questions {
         let parked = Parked::Round {
-            call: call.clone(),
+            call: call.to_owned(),
             key: key.clone(),
         };
-        let id = ports
-            .park(&finisher.route.server.id, parked)
-            .await
-            .ok_or(Rejection::TooMany("questions"))?;
+        let id = route.ports.park(&route.server.id, parked).await;
+        let id = id.ok_or(Rejection::TooMany("questions"))?;
         let unique = id.trim_matches('"').to_owned();
         requests.push(question.to_request(&id, &unique));
         asking.asked.insert(key.clone(), id);
     }
-    if !keep(finisher, &asking) {
-        return Err(Internal::SessionState.into());
+    if keep(finisher, asking) {
+        Ok(requests)
+    } else {
+        Err(Internal::SessionState.into())
     }
-    let sent_id = round_id(&finisher.caller, round);
-    let ids = asking.asked.values().cloned().collect();
-    let messages = wait(finisher, asking);
-    Ok(NextRound {
-        requests,
-        ids,
-        sent_id,
-        messages,
-    })
 }
 
 fn keep<P: Ports>(finisher: &Finisher<P>, asking: &Asking) -> bool {
@@ -346,13 +358,13 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
     })
 }
 
-/// The call ended: nothing of it is kept.
-pub(super) fn end<P: Ports>(ports: &P, call: &str) {
+/// The call ended: nothing of it is kept. The ids of questions that the client need not answer any more.
+pub(super) fn end<P: Ports>(ports: &P, call: &str) -> Vec<String> {
     if let Some(kept) = ports.kept() {
         kept.end_round(call);
     }
-    ports.forget_parked(call);
     ports.drop_call(call);
+    ports.forget_parked(call)
 }
 
 /// The client answered a question of a round. `result` is nothing where it answered with an error.
@@ -394,11 +406,7 @@ pub async fn revive<P: Ports>(ports: &P, call: &str) -> Option<LocalBoxStream<'s
     };
     let place = finisher.place();
     ports.note_in_flight(&record.request_id, Some(&place));
-    let asked = record
-        .asking
-        .iter()
-        .flat_map(|asking| asking.asked.values());
-    let relay = Relay::revived(finisher, messages, round, asked.cloned().collect());
+    let relay = Relay::revived(finisher, messages, round);
     let events = futures::stream::unfold(relay, |mut relay| async move {
         let (next, _) = relay.next().await?;
         Some((next, relay))
@@ -432,5 +440,12 @@ async fn interrupted<P: Ports>(
 /// Records the end of a call that nobody can go on with.
 pub async fn lost<P: Ports>(ports: &P, call: &str, lost: &CallRecord) {
     end(ports, call);
+    if let Some((server, request)) = lost.cancel(ports).await {
+        let task_ports = ports.clone();
+        ports.spawn(Box::pin(async move {
+            let permit = permit_take_back(&server.id);
+            let _ = task_ports.send(&permit, &server, request).await;
+        }));
+    }
     record(ports, lost.ending.clone()).await;
 }

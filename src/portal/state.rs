@@ -1,5 +1,5 @@
-//! `requestState`: what a client carries from one round of a call to the next, sealed to the person, the server and the
-//! request it belongs to (MCP 2026-07-28, basic/patterns/mrtr, "Server Requirements").
+//! `requestState`: what a client carries from one round of a call to the next, sealed to the person, the portal, the
+//! server and the request it belongs to (MCP 2026-07-28, basic/patterns/mrtr, "Server Requirements").
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -73,24 +73,31 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Method, target and a digest of the arguments, however their keys are ordered and spaced.
+    /// Server, method, target and a digest of the arguments, however their keys are ordered and spaced.
     fn digest(&self) -> String {
         let value: Value = serde_json::from_str(self.arguments).unwrap_or_default();
         let mut digest = String::with_capacity(128);
-        for part in [self.method.as_str(), " ", self.target, " "] {
+        for part in [
+            self.server,
+            " ",
+            self.method.as_str(),
+            " ",
+            self.target,
+            " ",
+        ] {
             digest.push_str(part);
         }
         crate::hex::push(&mut digest, &Sha256::digest(value.to_string()));
         digest
     }
+}
 
-    fn binding<'a>(&'a self, caller: &'a Caller, digest: &'a str) -> Binding<'a> {
-        Binding {
-            kind: "request_state",
-            principal: &caller.principal.subject,
-            place: self.server,
-            request: digest,
-        }
+fn binding<'a>(caller: &'a Caller, digest: &'a str) -> Binding<'a> {
+    Binding {
+        kind: "request_state",
+        principal: &caller.principal.subject,
+        place: &caller.portal.id,
+        request: digest,
     }
 }
 
@@ -107,7 +114,7 @@ pub fn seal<P: Ports>(
     let mut nonce = [0_u8; 24];
     ports.fill(&mut nonce);
     let digest = asked.digest();
-    let (binding, text) = (asked.binding(caller, &digest), state.to_text());
+    let (binding, text) = (binding(caller, &digest), state.to_text());
     let sealed = ports
         .sealer()
         .seal(binding, text.as_bytes(), ports.now_ms(), nonce);
@@ -127,7 +134,7 @@ pub fn open<P: Ports>(
     let digest = asked.digest();
     ports
         .sealer()
-        .open(asked.binding(caller, &digest), sealed, ports.now_ms())
+        .open(binding(caller, &digest), sealed, ports.now_ms())
         .and_then(|bytes| State::parse(&String::from_utf8(bytes).ok()?))
         .ok_or_else(|| Rejection::BadSeal.into())
 }

@@ -191,7 +191,7 @@ impl<P: Ports> Source<P> {
                 return Err(UpstreamFault::BadAnswer("unreadable event stream"));
             }
             let now_ms = self.ports.now_ms();
-            if self.ports.is_asking(self.place()) {
+            if self.ports.is_asking(self.place(), self.call.as_deref()) {
                 // The person takes their time, and so does the server that waits for them.
                 self.ends_ms = now_ms.saturating_add(life_ms(&self.server));
             } else if now_ms >= self.ends_ms {
@@ -205,7 +205,7 @@ impl<P: Ports> Source<P> {
                     self.is_unreadable = self.reader.push(&chunk).is_err();
                 }
                 Heard::Chunk(Some(Err(UpstreamFault::TimedOut(_))))
-                    if self.ports.is_asking(self.place()) => {}
+                    if self.ports.is_asking(self.place(), self.call.as_deref()) => {}
                 Heard::Chunk(Some(Err(fault))) => self.broken(fault).await?,
                 Heard::Chunk(None) => self.broken(UpstreamFault::Cut).await?,
                 // A server may hold back its reply to the call for as long as it works; the stream says whether it does.

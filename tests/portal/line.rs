@@ -465,6 +465,8 @@ fn a_log_level_is_set_on_each_connection() {
     let mut got = scene.call(Era::Legacy, "jira_get");
     let asked = got.next().expect("the early question");
     assert_eq!(asked["method"], "elicitation/create");
+    let taken_back = got.next().expect("nobody waits for the answer");
+    assert_eq!(taken_back["params"]["requestId"], asked["id"]);
     assert_eq!(got.next(), Some(plainly_done()));
     let level = scene.world.upstreams.of("logging/setLevel");
     assert_eq!(level[0].json()["params"]["level"], "debug");

@@ -426,9 +426,9 @@ impl Sessions for World {
         found.map(|row| row.0.clone())
     }
 
-    fn is_asking(&self, server: &str) -> bool {
+    fn is_asking(&self, server: &str, call: Option<&str>) -> bool {
         if self.is_holding() {
-            return self.keeper.kept.borrow().is_waiting();
+            return call.is_some_and(|call| self.keeper.kept.borrow().is_waiting(call));
         }
         self.session
             .borrow()
@@ -436,13 +436,19 @@ impl Sessions for World {
             .is_some_and(|session| session.parked.iter().any(|(_, of, _)| of == server))
     }
 
-    fn forget_parked(&self, call: &str) {
-        if let Some(session) = &mut *self.session.borrow_mut() {
-            session.parked.retain(|(_, _, what)| match what {
-                Parked::Server { call: own, .. } => own.as_deref() != Some(call),
-                Parked::Round { call: own, .. } => own != call,
-            });
-        }
+    fn forget_parked(&self, call: &str) -> Vec<String> {
+        let mut session = self.session.borrow_mut();
+        let Some(session) = session.as_mut() else {
+            return Vec::new();
+        };
+        let is_of = |what: &Parked| match what {
+            Parked::Server { call: own, .. } => own.as_deref() == Some(call),
+            Parked::Round { call: own, .. } => own == call,
+        };
+        let forgotten = session.parked.iter().filter(|(_, _, what)| is_of(what));
+        let forgotten = forgotten.map(|(id, _, _)| id.clone()).collect();
+        session.parked.retain(|(_, _, what)| !is_of(what));
+        forgotten
     }
 
     async fn unpark(&self, client_id: &str) -> Option<(String, Parked)> {
