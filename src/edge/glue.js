@@ -290,11 +290,12 @@ export function callObject(env, binding, name, method, headerName, headerValue, 
 
 /**
  * Has an object answer. Its JSON comes as it is; a stream that breaks off ends with `lost`, so that the client hears of it
- * and does not merely see its connection end.
+ * and does not merely see its connection end. Not aborted with the client: the object would go on to a stream that nobody
+ * reads or cancels, whereas one that has come is cancelled with the client's own.
  */
-export async function handOver(slot, env, binding, name, headerName, headerValue, body, clientGone, lost) {
+export async function handOver(slot, env, binding, name, headerName, headerValue, body, lost) {
   const { settle, fail } = instance;
-  const init = { method: "POST", headers: { [headerName]: headerValue }, body: body.slice(), signal: clientGone };
+  const init = { method: "POST", headers: { [headerName]: headerValue }, body: body.slice() };
   let answer;
   try {
     const response = await env[binding].getByName(name).fetch("https://object/", init);
@@ -321,8 +322,10 @@ function mourned(stream, lost) {
           controller.enqueue(value);
         }
       } catch {
-        controller.enqueue(encoder.encode(`event: message\ndata: ${lost}\n\n`));
+        // It may have broken off within an event, which must not swallow this one.
+        controller.enqueue(encoder.encode(`\n\nevent: message\ndata: ${lost}\n\n`));
         controller.close();
+        controller.byobRequest?.respond(0);
       }
     },
     cancel: (reason) => reader.cancel(reason),

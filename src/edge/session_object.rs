@@ -84,7 +84,7 @@ pub(super) async fn hand_over_call(
         header: Some((HAND_OVER, &hand_over.to_header())),
         body,
     };
-    let response = web::hand_over(&ports.env, &call, ports.client_gone.as_ref(), &lost).await;
+    let response = web::hand_over(&ports.env, &call, &lost).await;
     response
         .map(Passed::Response)
         .ok_or_else(|| Internal::Interrupted.into())
@@ -141,7 +141,11 @@ impl DurableObject for SessionObject {
             Vec::new()
         };
         if hand_over.session_id.starts_with(BRIDGE) {
-            return Ok(self.modern(hand_over, &body).await.into());
+            let reply = self.modern(hand_over, &body).await;
+            // The platform neither reads nor cancels what comes too late; dropped here, a stream ends its call.
+            let is_gone = request.inner().signal().aborted();
+            let reply = if is_gone { Reply::empty(204) } else { reply };
+            return Ok(edge_reply::respond(reply).into());
         }
         let who = hand_over.clone();
         let served = match request.method() {
@@ -306,18 +310,17 @@ impl SessionObject {
     }
 
     /// One call of a modern client on a legacy server that may ask it.
-    async fn modern(&self, hand_over: HandOver, body: &[u8]) -> web_sys::Response {
+    async fn modern(&self, hand_over: HandOver, body: &[u8]) -> Reply<Original<EdgePorts>> {
         let request_id = hand_over.request_id.clone();
-        let refused = |id: &str, error: &PortalError| {
-            edge_reply::respond(Reply::error(id, error, Era::Modern, &request_id))
-        };
+        let refused =
+            |id: &str, error: &PortalError| Reply::error(id, error, Era::Modern, &request_id);
         let Ok(Message::Request(request)) = Message::parse(body) else {
             return refused("null", &Internal::SessionState.into());
         };
         let id = request.id.text;
         let who = hand_over.clone();
         match self.modern_call(hand_over, &request).await {
-            Ok(reply) => edge_reply::respond(reply),
+            Ok(reply) => reply,
             Err((error, is_recorded)) => {
                 if !is_recorded {
                     self.record_refusal(&who, Era::Modern, body, &error);

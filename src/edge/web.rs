@@ -72,7 +72,6 @@ extern "C" {
         header_name: &str,
         header_value: &str,
         body: &[u8],
-        client_gone: Option<&AbortSignal>,
         lost: &str,
     );
 
@@ -342,7 +341,6 @@ pub(super) async fn object_call(env: &Env, call: &ObjectCall<'_>) -> Option<Resp
 pub(super) async fn hand_over(
     env: &Env,
     call: &ObjectCall<'_>,
-    client_gone: Option<&AbortSignal>,
     lost: &[u8],
 ) -> Option<Response> {
     let (name, value) = call.header.unzip();
@@ -356,7 +354,6 @@ pub(super) async fn hand_over(
             name.unwrap_or_default(),
             value.unwrap_or_default(),
             call.body,
-            client_gone,
             &lost,
         );
     });
