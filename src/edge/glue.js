@@ -54,7 +54,7 @@ export function respond(turn, response) {
 /** Enters wasm. A trap in there must be seen by the worker's listener, and not end in a promise nobody looks at. */
 function enter(tell, ...values) {
   try {
-    tell(...values);
+    return tell(...values);
   } catch (error) {
     queueMicrotask(() => {
       throw error;
@@ -112,10 +112,12 @@ function joined(chunks) {
  * @param {object} env where the service binding is, if the head names one
  * @param {string} head binding or nothing, address, method, then headers' names and values, a line each
  * @param {Uint8Array} body a view of wasm's memory: copied before anything is awaited
- * @param {AbortSignal | undefined} clientGone ends the exchange with the client; without it a signal of its own can
+ * @param {AbortSignal | undefined} client ends the exchange with the client; without it a signal of its own can
  */
-export async function exchange(slot, env, head, body, timeoutMs, bytesMax, clientGone) {
+export async function exchange(slot, env, head, body, timeoutMs, bytesMax, client) {
   const { settle, fail } = instance;
+  // What is sent for a client that has gone is what its server is told of that.
+  const clientGone = client?.aborted ? undefined : client;
   const lines = head.split("\n");
   const headers = {};
   for (let at = 3; at + 1 < lines.length; at += 2) {
@@ -169,7 +171,10 @@ export async function exchange(slot, env, head, body, timeoutMs, bytesMax, clien
   const session = response.headers.get("mcp-session-id") ?? ABSENT;
   const pause = response.status < 400 ? ABSENT : (response.headers.get("retry-after") ?? ABSENT);
   const handle = bytes ? bytes.buffer : new Stream(response.body, controller);
-  enter(settle, slot, handle, `${response.status}\n${kind}\n${session}\n${pause}`, bytes);
+  const isWanted = enter(settle, slot, handle, `${response.status}\n${kind}\n${session}\n${pause}`, bytes);
+  if (isWanted === false && handle instanceof Stream) {
+    handle.cancel();
+  }
 }
 
 /** Nobody waits for an exchange any more: it ends. */

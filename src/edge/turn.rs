@@ -18,7 +18,7 @@ use web_sys::Response;
 #[wasm_bindgen(module = "/src/edge/glue.js")]
 extern "C" {
     fn attach(
-        settle: &Closure<dyn Fn(u32, JsValue, String, Option<Vec<u8>>)>,
+        settle: &Closure<dyn Fn(u32, JsValue, String, Option<Vec<u8>>) -> bool>,
         fail: &Closure<dyn Fn(u32, Option<String>)>,
         run: &Closure<dyn Fn()>,
     );
@@ -97,9 +97,11 @@ pub(super) fn begin() {
                 text,
                 bytes,
             }),
-        );
+        )
     });
-    let fail = Closure::new(|slot, word: Option<String>| put(slot, Err(word.unwrap_or_default())));
+    let fail = Closure::new(|slot, word: Option<String>| {
+        put(slot, Err(word.unwrap_or_default()));
+    });
     let run = Closure::new(run);
     attach(&settle, &fail, &run);
     // They live as long as the instance.
@@ -108,20 +110,24 @@ pub(super) fn begin() {
     run.forget();
 }
 
-fn put(slot: u32, result: Result<Settled, String>) {
+/// False where nobody waits for it any more.
+fn put(slot: u32, result: Result<Settled, String>) -> bool {
     let waker = TURNS.with(|turns| {
         let mut slots = turns.slots.borrow_mut();
-        // Nobody waits any more: dropped.
         let slot = slots.get_mut(&slot)?;
         slot.result = Some(result);
-        slot.waker.take()
+        Some(slot.waker.take())
     });
-    let Some(waker) = waker else { return };
+    let waker = match waker {
+        Some(Some(waker)) => waker,
+        slot => return slot.is_some(),
+    };
     let was_attended = TURNS.with(|turns| turns.is_attended.replace(true));
     waker.wake();
     if !was_attended {
         run();
     }
+    true
 }
 
 /// Runs every request that was woken.

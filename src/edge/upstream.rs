@@ -9,7 +9,7 @@ use super::urls;
 use super::web::{self, AnswerBody, Stream};
 use crate::config::{Auth, Server, Target};
 use crate::error::UpstreamFault;
-use crate::limits::REPLY_BODY_BYTES_MAX;
+use crate::limits::{LISTEN_MS_MAX, REPLY_BODY_BYTES_MAX};
 use crate::policy::Permit;
 use crate::portal::ports::{BodyKind, Outbound, UpstreamBody, UpstreamReply, Verb, Whole};
 
@@ -60,11 +60,12 @@ pub(super) async fn send(
         timeout_ms: request.timeout_ms,
         bytes_max: REPLY_BODY_BYTES_MAX,
     };
-    // What a client that went away leaves behind is ended without it.
+    // What a client that went away leaves behind is ended without it. What is listened to ends with its listener, who
+    // may give up long before a server that does not even begin.
     let client_gone = ports
         .client_gone
         .as_ref()
-        .filter(|_| request.verb != Verb::Delete);
+        .filter(|_| request.verb != Verb::Delete && request.timeout_ms < LISTEN_MS_MAX);
     let sent = web::send(&ports.env, &outgoing, client_gone).await;
     let answer = sent.map_err(|fault| named(&fault, request.timeout_ms))?;
     let (kind, form) = match answer.body {

@@ -338,11 +338,7 @@ pub(super) async fn object_call(env: &Env, call: &ObjectCall<'_>) -> Option<Resp
 }
 
 /// Has an object answer in the worker's place. Should it end before its stream does, `lost` is the last message.
-pub(super) async fn hand_over(
-    env: &Env,
-    call: &ObjectCall<'_>,
-    lost: &[u8],
-) -> Option<Response> {
+pub(super) async fn hand_over(env: &Env, call: &ObjectCall<'_>, lost: &[u8]) -> Option<Response> {
     let (name, value) = call.header.unzip();
     let lost = String::from_utf8_lossy(lost);
     let handing = Waiting::new(|slot| {
