@@ -288,7 +288,8 @@ impl Sessions for EdgePorts {
     }
 
     async fn park(&self, server: &str, parked: Parked) -> Option<String> {
-        self.session.as_ref()?.park(server, &parked)
+        let wait_ms = self.input_wait_ms();
+        self.session.as_ref()?.park(server, &parked, wait_ms)
     }
 
     fn parked(&self, server: &str, upstream_id: &str) -> Option<String> {

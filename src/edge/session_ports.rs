@@ -91,6 +91,7 @@ impl SessionMemory {
             .flatten()
             .and_then(|text| serde_json::from_str::<Opened>(&text).ok());
         let upstreams = if exists {
+            rows.adopt(now_ms());
             rows.remove_connections();
             rows.upstreams().into_iter().collect()
         } else {
@@ -354,12 +355,19 @@ impl SessionMemory {
         self.connections.borrow().get(place).cloned()
     }
 
-    pub(super) fn park(&self, server: &str, parked: &Parked) -> Option<String> {
+    /// `wait_ms` is how long the client has to answer.
+    pub(super) fn park(&self, server: &str, parked: &Parked, wait_ms: u64) -> Option<String> {
         let mut bytes = [0_u8; 8];
         super::web::random(&mut bytes);
         let client_id = format!("\"{server}:{:016x}\"", u64::from_be_bytes(bytes));
+        let now = now_ms();
         self.rows
-            .park(&client_id, server, parked, now_ms())
+            .park(
+                &client_id,
+                server,
+                parked,
+                (now, now.saturating_sub(wait_ms)),
+            )
             .then_some(client_id)
     }
 

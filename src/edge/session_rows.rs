@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use worker::{SqlStorage, SqlStorageValue};
 
+use super::session_streams::STANDALONE;
 use crate::limits::{SESSION_EVENTS_MAX, SESSION_PENDING_MAX};
 use crate::mcp::Revision;
 use crate::portal::ports::{Parked, UpstreamSession};
@@ -14,7 +15,7 @@ CREATE TABLE IF NOT EXISTS upstreams (server TEXT PRIMARY KEY, session_id TEXT, 
 CREATE TABLE IF NOT EXISTS waiting (client_id TEXT PRIMARY KEY, server TEXT NOT NULL, upstream_id TEXT, call TEXT, key TEXT, at_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS calls (id TEXT PRIMARY KEY, body TEXT NOT NULL, last_event_id TEXT, expires_at_ms REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS stream_calls (stream INTEGER PRIMARY KEY, call TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS streams (id INTEGER PRIMARY KEY AUTOINCREMENT, ended INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS streams (id INTEGER PRIMARY KEY AUTOINCREMENT);
 CREATE TABLE IF NOT EXISTS events (stream INTEGER NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (stream, seq));
 CREATE TABLE IF NOT EXISTS toggles (server TEXT PRIMARY KEY);
 ";
@@ -56,12 +57,25 @@ impl SessionRows {
 
     /// Whether the session was ever opened.
     pub(super) fn exists(&self) -> bool {
-        !self
-            .rows::<Text>(
-                "SELECT name AS value FROM sqlite_master WHERE name = 'facts'",
-                Vec::new(),
-            )
-            .is_empty()
+        self.has_table("facts")
+    }
+
+    fn has_table(&self, name: &str) -> bool {
+        let query = "SELECT name AS value FROM sqlite_master WHERE name = ?1";
+        !self.rows::<Text>(query, vec![name.into()]).is_empty()
+    }
+
+    /// Takes over the rows of a session that was opened before calls were kept.
+    pub(super) fn adopt(&self, now_ms: u64) {
+        if self.has_table("waiting") {
+            return;
+        }
+        self.create();
+        self.run(
+            "INSERT INTO waiting (client_id, server, upstream_id, at_ms) SELECT client_id, server, upstream_id, ?1 FROM parked",
+            vec![value(now_ms)],
+        );
+        self.run("DROP TABLE parked", Vec::new());
     }
 
     /// Makes the tables.
@@ -143,8 +157,15 @@ impl SessionRows {
         );
     }
 
-    /// Parks what waits for the client, unless too much does.
-    pub(super) fn park(&self, client_id: &str, server: &str, parked: &Parked, now_ms: u64) -> bool {
+    /// Parks what waits for the client, unless too much does. What was parked before `since_ms` waits no more.
+    pub(super) fn park(
+        &self,
+        client_id: &str,
+        server: &str,
+        parked: &Parked,
+        (now_ms, since_ms): (u64, u64),
+    ) -> bool {
+        self.forget_older(since_ms);
         let count: Vec<Number> = self.rows("SELECT COUNT(*) AS value FROM waiting", Vec::new());
         if count
             .first()
@@ -181,15 +202,19 @@ impl SessionRows {
 
     /// Whether something of a server waits that was parked since then. What waits longer waits for nobody.
     pub(super) fn is_parked(&self, server: &str, since_ms: u64) -> bool {
-        self.run(
-            "DELETE FROM waiting WHERE at_ms < ?1",
-            vec![value(since_ms)],
-        );
+        self.forget_older(since_ms);
         let found: Vec<Number> = self.rows(
             "SELECT 1 AS value FROM waiting WHERE server = ?1 LIMIT 1",
             vec![server.into()],
         );
         !found.is_empty()
+    }
+
+    fn forget_older(&self, since_ms: u64) {
+        self.run(
+            "DELETE FROM waiting WHERE at_ms < ?1",
+            vec![value(since_ms)],
+        );
     }
 
     /// Takes what was parked since then.
@@ -311,43 +336,45 @@ impl SessionRows {
         .map(|row| whole(&row))
     }
 
-    /// A new stream's number; numbers are never used again.
+    /// A new stream's number; numbers are never used again. Only the last one is kept.
     pub(super) fn open_stream(&self) -> Option<u64> {
-        self.rows::<Number>(
-            "INSERT INTO streams DEFAULT VALUES RETURNING id AS value",
-            Vec::new(),
-        )
-        .pop()
-        .map(|row| whole(&row))
+        let row = self
+            .rows::<Number>(
+                "INSERT INTO streams DEFAULT VALUES RETURNING id AS value",
+                Vec::new(),
+            )
+            .pop()?;
+        let stream = whole(&row);
+        self.run("DELETE FROM streams WHERE id < ?1", vec![value(stream)]);
+        Some(stream)
     }
 
     pub(super) fn end_stream(&self, stream: u64) {
-        self.run(
-            "UPDATE streams SET ended = 1 WHERE id = ?1",
-            vec![value(stream)],
-        );
         self.run(
             "DELETE FROM stream_calls WHERE stream = ?1",
             vec![value(stream)],
         );
     }
 
-    pub(super) fn add_event(&self, stream: u64, seq: u64, body: &str) -> bool {
-        if seq % 100 == 99 {
-            self.trim();
-        }
-        self.run(
-            "INSERT INTO events (stream, seq, body) VALUES (?1, ?2, ?3)",
+    /// Keeps an event for replay, and forgets the oldest beyond the bound: most streams have a few, so that they are
+    /// counted over all of them.
+    pub(super) fn add_event(&self, stream: u64, seq: u64, body: &str) {
+        const TRIM_EVERY: u64 = 100;
+        let added: Vec<Number> = self.rows(
+            "INSERT INTO events (stream, seq, body) VALUES (?1, ?2, ?3) RETURNING rowid AS value",
             vec![value(stream), value(seq), body.into()],
-        )
-    }
-
-    /// Forgets the oldest events beyond the bound.
-    fn trim(&self) {
-        self.run(
-            "DELETE FROM events WHERE rowid NOT IN (SELECT rowid FROM events ORDER BY rowid DESC LIMIT ?1)",
-            vec![value(SESSION_EVENTS_MAX as u64)],
         );
+        let Some(last) = added.first().map(whole) else {
+            return;
+        };
+        if last % TRIM_EVERY == 0 {
+            let oldest = last.saturating_sub(SESSION_EVENTS_MAX as u64);
+            // The client's own stream, which never ends, goes on counting from its last event.
+            self.run(
+                "DELETE FROM events WHERE rowid <= ?1 AND rowid IS NOT (SELECT MAX(rowid) FROM events WHERE stream = ?2)",
+                vec![value(oldest), value(STANDALONE)],
+            );
+        }
     }
 
     /// The sequence number after the last event of a stream.

@@ -68,8 +68,9 @@ impl Streams {
         stream: u64,
         after_seq: u64,
     ) -> Receiver<Vec<u8>> {
-        let (mut sender, receiver) = channel(FRAMES_MAX.saturating_mul(4));
-        for (seq, body) in rows.events_after(stream, after_seq) {
+        let missed = rows.events_after(stream, after_seq);
+        let (mut sender, receiver) = channel(missed.len().saturating_add(FRAMES_MAX));
+        for (seq, body) in missed {
             let _ = sender.try_send(frame(stream, seq, &body));
         }
         if let Some(open) = self.open.borrow_mut().get_mut(&stream) {
