@@ -161,22 +161,18 @@ impl DurableObject for SessionObject {
 
     /// A call that waited too long, or an object idle for its whole life.
     async fn alarm(&self) -> worker::Result<Response> {
-        let memory = &self.memory;
-        memory.woken();
+        self.memory.woken();
         self.look_into_calls().await;
-        let touched_ms = memory
-            .rows
-            .fact("touched_ms")
-            .and_then(|at| at.parse().ok());
-        let idle_ms = touched_ms.map_or(0, |at: u64| at.saturating_add(SESSION_IDLE_MS));
-        if now_ms() < idle_ms {
-            let next_ms = memory.rows.next_expiry_ms(now_ms()).unwrap_or(idle_ms);
-            memory.wake_at(&self.state, next_ms.min(idle_ms));
+        if self.lives_on() {
             return Response::empty();
         }
         self.lose_calls().await;
         if let Ok(ports) = self.ports() {
             crate::portal::session::leave(&ports).await;
+        }
+        // Somebody may have come while the servers were told.
+        if self.lives_on() {
+            return Response::empty();
         }
         self.memory.close();
         self.state.storage().delete_all().await?;
@@ -279,6 +275,23 @@ impl SessionObject {
             self.memory
                 .wake_at(&self.state, now.saturating_add(SESSION_IDLE_MS));
         }
+    }
+
+    /// Whether somebody was here within the object's idle life: then it is woken again.
+    fn lives_on(&self) -> bool {
+        let memory = &self.memory;
+        let touched_ms = memory
+            .rows
+            .fact("touched_ms")
+            .and_then(|at| at.parse().ok());
+        let idle_ms = touched_ms.map_or(0, |at: u64| at.saturating_add(SESSION_IDLE_MS));
+        let now = now_ms();
+        if now >= idle_ms {
+            return false;
+        }
+        let next_ms = memory.rows.next_expiry_ms(now).unwrap_or(idle_ms);
+        memory.wake_at(&self.state, next_ms.min(idle_ms));
+        true
     }
 
     /// Calls that were to be over by now, of which only the rows are left: their ends are told and recorded.

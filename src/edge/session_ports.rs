@@ -73,8 +73,8 @@ pub(super) struct SessionMemory {
     bridge: RefCell<Option<Bridge>>,
     /// Whether somebody waits for the servers' streams to be needed no more.
     is_resting: Cell<bool>,
-    /// When the object is woken next, in Unix milliseconds; 0 where that is not known.
-    wakes_at_ms: Cell<u64>,
+    /// When the object is woken next, in Unix milliseconds; nothing where it has not been said since the object began.
+    wakes_at_ms: Cell<Option<u64>>,
 }
 
 /// An object that does one grant's calls on one server.
@@ -148,12 +148,17 @@ impl SessionMemory {
     /// Has the object woken at a time, unless it wakes earlier.
     pub(super) fn wake_at(&self, state: &Rc<State>, at_ms: u64) {
         const TOLERANCE_MS: u64 = 1_000;
-        let wakes_at_ms = self.wakes_at_ms.get();
         let now = now_ms();
-        if wakes_at_ms > now && wakes_at_ms <= at_ms.saturating_add(TOLERANCE_MS) {
-            return;
-        }
-        self.wakes_at_ms.set(at_ms);
+        let at_ms = match self.wakes_at_ms.get() {
+            // The alarm that is set may be for a call of before the object began anew.
+            None => self
+                .rows
+                .next_expiry_ms(0)
+                .map_or(at_ms, |next_ms| next_ms.min(at_ms)),
+            Some(known) if known > now && known <= at_ms.saturating_add(TOLERANCE_MS) => return,
+            Some(_) => at_ms,
+        };
+        self.wakes_at_ms.set(Some(at_ms));
         let task_state = state.clone();
         let wait = Duration::from_millis(at_ms.saturating_sub(now).saturating_add(TOLERANCE_MS));
         state.wait_until(async move {
@@ -161,9 +166,9 @@ impl SessionMemory {
         });
     }
 
-    /// The object was woken.
+    /// The object was woken, and wakes no more.
     pub(super) fn woken(&self) {
-        self.wakes_at_ms.set(0);
+        self.wakes_at_ms.set(Some(0));
     }
 
     /// Goes on with a call of which only the row is left, on the stream its client has.
@@ -219,6 +224,7 @@ impl SessionMemory {
     /// Ends it in memory.
     pub(super) fn close(&self) {
         *self.opened.borrow_mut() = None;
+        *self.bridge.borrow_mut() = None;
         self.upstreams.borrow_mut().clear();
         self.subscriptions.close();
         self.streams.end_all();
