@@ -8,10 +8,11 @@ use crate::config::{EraChoice, Server, Transport};
 use crate::error::UpstreamFault;
 use crate::mcp::Era;
 use crate::policy::Permit;
-use crate::portal::ports::{ClientFacts, Ports, UpstreamSession};
+use crate::portal::ports::{ClientFacts, Ports};
 use crate::upstream::body::own_request;
 use crate::upstream::line::{self, Line};
 use crate::upstream::rpc::{self, Answered, Question};
+use crate::upstream::session::OwnSession;
 use crate::upstream::{is_absence, is_settled, legacy_request, modern_request, session};
 
 /// How a server is asked what it has.
@@ -19,7 +20,7 @@ pub(super) enum Way<'a, P: Ports> {
     /// Each request for itself.
     Modern,
     /// In a legacy session.
-    Session(UpstreamSession),
+    Session(OwnSession<'a, P>),
     /// Over one HTTP+SSE connection.
     Line(Box<Line<'a, P>>),
 }
@@ -39,7 +40,7 @@ impl<P: Ports> Way<'_, P> {
                 let body = own_request(id, method, members, Era::Modern);
                 modern_request(server, method, None, Vec::new(), body)
             }
-            Self::Session(session) => legacy_request(server, Some(session), legacy()),
+            Self::Session(session) => legacy_request(server, Some(session.get()), legacy()),
             Self::Line(line) => return line.ask(id, legacy()).await,
         };
         rpc::ask(ports, permit, server, Question { id, request }).await
@@ -85,7 +86,7 @@ pub(super) async fn probe<'a, P: Ports>(
     let fault = match session::open(ports, permit, server, &ClientFacts::capable()).await {
         Ok((opened, initialized)) => {
             let facts = legacy_facts(opened.revision, initialized);
-            return Ok((facts, Way::Session(opened)));
+            return Ok((facts, Way::Session(OwnSession::new(ports, server, opened))));
         }
         Err(fault) => fault,
     };

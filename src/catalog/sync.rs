@@ -17,7 +17,7 @@ use crate::limits::{
 };
 use crate::mcp::{Era, Revision, task};
 use crate::policy::{Permit, permit_sync};
-use crate::portal::ports::{Ports, UpstreamSession};
+use crate::portal::ports::Ports;
 use crate::upstream::body::own_request;
 use crate::upstream::rpc::{self, Answer, Answered, Question};
 use crate::upstream::session::{self, Initialized};
@@ -203,11 +203,7 @@ async fn fetch<P: Ports>(
 ) -> Result<Snapshot, UpstreamFault> {
     let permit = permit_sync(&server.id);
     let (facts, mut way) = probe(ports, &permit, server, known).await?;
-    let listed = lists(ports, &permit, server, facts, &mut way).await;
-    if let Way::Session(session) = way {
-        end_soon(ports, server, session);
-    }
-    listed
+    lists(ports, &permit, server, facts, &mut way).await
 }
 
 /// What the modern question says of a server.
@@ -251,7 +247,7 @@ pub async fn ask_legacy<P: Ports>(
     match session::probe(ports, &permit, server).await {
         Ok((opened, _)) => {
             asked.facts.legacy = Some(opened.revision.as_str().to_owned());
-            end_soon(ports, server, opened);
+            session::end_soon(ports, server, &opened);
         }
         Err(fault) if is_settled(&fault) => {}
         Err(_) => return snapshot.clone(),
@@ -259,13 +255,6 @@ pub async fn ask_legacy<P: Ports>(
     let asked = Rc::new(asked);
     ports.store_snapshot(asked.clone()).await;
     asked
-}
-
-fn end_soon<P: Ports>(ports: &P, server: &Server, session: UpstreamSession) {
-    let (task_ports, server) = (ports.clone(), server.clone());
-    ports.spawn(Box::pin(async move {
-        session::end(&task_ports, &permit_sync(&server.id), &server, &session).await;
-    }));
 }
 
 /// What a server answers to `server/discover`, as far as the portal reads it.

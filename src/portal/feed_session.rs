@@ -4,19 +4,18 @@
 use std::rc::Rc;
 
 use futures::StreamExt as _;
-use futures::future::{Either, select};
 
 use super::feed::{Feed, messages, pushed};
 use super::ports::{BodyKind, ClientFacts, Ports, UpstreamSession};
 use crate::config::Server;
 use crate::error::UpstreamFault;
-use crate::limits::{LISTEN_MS_MAX, SESSION_END_MS_MAX};
+use crate::limits::LISTEN_MS_MAX;
 use crate::mcp::Era;
 use crate::mcp::reply::{Direction, Glance};
 use crate::policy::Permit;
 use crate::upstream::body::own_request;
 use crate::upstream::rpc::{self, Answer, Question};
-use crate::upstream::{legacy_end, legacy_request, legacy_stream, session, status_fault};
+use crate::upstream::{legacy_request, legacy_stream, session, status_fault};
 
 /// Requests of one feed at once, beside its stream.
 const SUBSCRIBE_FAN_OUT_MAX: usize = 2;
@@ -121,17 +120,6 @@ impl<P: Ports> FeedSession<P> {
 impl<P: Ports> Drop for FeedSession<P> {
     /// The session's subscriptions end with it.
     fn drop(&mut self) {
-        if self.session.id.is_none() {
-            return;
-        }
-        let request = legacy_end(&self.server, &self.session);
-        let (ports, permit, server) =
-            (self.ports.clone(), self.permit.clone(), self.server.clone());
-        self.ports.spawn(Box::pin(async move {
-            let ended = std::pin::pin!(ports.send(&permit, &server, request));
-            let alarm = std::pin::pin!(ports.sleep_ms(SESSION_END_MS_MAX));
-            // Whichever comes first, nothing follows.
-            let (Either::Left(_) | Either::Right(_)) = select(ended, alarm).await;
-        }));
+        session::end_soon(&self.ports, &self.server, &self.session);
     }
 }

@@ -133,7 +133,7 @@ pub(super) async fn send_legacy<P: Ports>(
                 _ => Ok(Replied::Read(status, whole)),
             };
         }
-        ports.forget_upstream(subject, &server.id).await;
+        session::forget(ports, server, subject, &session).await;
         renewed = true;
     }
 }

@@ -7,9 +7,10 @@ use super::rpc::{self, Answer, Question};
 use super::{legacy_end, legacy_request};
 use crate::config::Server;
 use crate::error::UpstreamFault;
+use crate::limits::SESSION_END_MS_MAX;
 use crate::mcp::log_level::severity;
 use crate::mcp::{Era, Revision};
-use crate::policy::Permit;
+use crate::policy::{Permit, permit_take_back};
 use crate::portal::ports::{ClientFacts, Ports, UpstreamSession, Upstreams};
 
 pub(super) const INITIALIZE_ID: &str = "portcullis-initialize";
@@ -140,6 +141,11 @@ pub async fn current<P: Ports>(
     }
     let client = ports.client().unwrap_or_else(ClientFacts::portal);
     let (session, _) = open(ports, permit, server, &client).await?;
+    if let Some(first) = ports.upstream_session(subject, &server.id) {
+        // Another call was faster. One session is enough, and only one is listened to.
+        end_soon(ports, server, &session);
+        return Ok(first);
+    }
     ports
         .remember_upstream(subject, &server.id, session.clone())
         .await;
@@ -147,6 +153,28 @@ pub async fn current<P: Ports>(
         set_log_level(ports, permit, server, &session, &level).await;
     }
     Ok(session)
+}
+
+/// Forgets a session that a server does not know any more, unless another call has renewed it by now.
+pub async fn forget<P: Ports>(
+    ports: &P,
+    server: &Server,
+    subject: &str,
+    session: &UpstreamSession,
+) {
+    if is_current(ports, server, subject, session) {
+        ports.forget_upstream(subject, &server.id).await;
+    }
+}
+
+fn is_current<P: Ports>(
+    ports: &P,
+    server: &Server,
+    subject: &str,
+    session: &UpstreamSession,
+) -> bool {
+    let current = ports.upstream_session(subject, &server.id);
+    current.is_some_and(|current| current.id == session.id)
 }
 
 /// Has a server log as much as somebody wants, where it was told to log less: a session has one level for all who share
@@ -164,6 +192,9 @@ pub async fn follow_log_level<P: Ports>(
         return;
     }
     set_log_level(ports, permit, server, session, level).await;
+    if !is_current(ports, server, subject, session) {
+        return;
+    }
     let told = UpstreamSession {
         log_level: Some(level.to_owned()),
         ..session.clone()
@@ -207,5 +238,50 @@ pub async fn end<U: Upstreams>(
         let _ = upstreams
             .send(permit, server, legacy_end(server, session))
             .await;
+    }
+}
+
+/// The same in the background, within [`SESSION_END_MS_MAX`].
+pub fn end_soon<P: Ports>(ports: &P, server: &Server, session: &UpstreamSession) {
+    if session.id.is_none() {
+        return;
+    }
+    let mut request = legacy_end(server, session);
+    request.timeout_ms = request.timeout_ms.min(SESSION_END_MS_MAX);
+    let (task_ports, server) = (ports.clone(), server.clone());
+    ports.spawn(Box::pin(async move {
+        let permit = permit_take_back(&server.id);
+        let _ = task_ports.send(&permit, &server, request).await;
+    }));
+}
+
+/// A session that is somebody's own, and ends with them, however they end.
+pub struct OwnSession<'a, P: Ports> {
+    ports: &'a P,
+    server: &'a Server,
+    session: UpstreamSession,
+}
+
+impl<'a, P: Ports> OwnSession<'a, P> {
+    /// Takes charge of one that was opened.
+    #[must_use]
+    pub fn new(ports: &'a P, server: &'a Server, session: UpstreamSession) -> Self {
+        Self {
+            ports,
+            server,
+            session,
+        }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn get(&self) -> &UpstreamSession {
+        &self.session
+    }
+}
+
+impl<P: Ports> Drop for OwnSession<'_, P> {
+    fn drop(&mut self) {
+        end_soon(self.ports, self.server, &self.session);
     }
 }
