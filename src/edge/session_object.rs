@@ -606,6 +606,7 @@ impl SessionObject {
                 }
                 if let Some(still) = still_admitted(&task_ports, &caller, now).await {
                     caller = still;
+                    memory.stop_listening(&caller);
                 } else {
                     memory.streams.end_all();
                     break;

@@ -16,8 +16,9 @@ use super::ports::{EdgePorts, now_ms};
 use super::session_rows::SessionRows;
 use super::session_streams::Streams;
 use super::session_subscriptions::Subscribed;
-use crate::limits::{LISTEN_MS_MAX, UPSTREAM_EVENT_BYTES_MAX};
-use crate::mcp::event_stream::EventReader;
+use super::upstream::EdgeBody;
+use crate::limits::{FEED_STEADY_MS, LISTEN_MS_MAX, UPSTREAM_EVENT_BYTES_MAX};
+use crate::mcp::event_stream::{EventReader, StreamFault};
 use crate::policy::{Ask, decide};
 use crate::portal::kept::Kept;
 use crate::portal::ports::{
@@ -322,6 +323,21 @@ impl SessionMemory {
         }
     }
 
+    /// Listens no more to servers that the caller's rules do not have any more.
+    pub(super) fn stop_listening(&self, caller: &Caller) {
+        let is_there = |server: &str| {
+            let place = caller.portal.server(server);
+            place.is_some_and(|place| place.server.enabled)
+        };
+        self.pumps.borrow_mut().retain(|server, pump| {
+            let stays = is_there(server);
+            if !stays {
+                pump.abort();
+            }
+            stays
+        });
+    }
+
     /// Listens to what a server sends outside of calls, until the session with it ends. A server without such a stream
     /// answers 405, and that is that.
     pub(super) fn listen_to(
@@ -430,7 +446,8 @@ impl SessionMemory {
     }
 }
 
-/// Reads a server's own stream and passes on what comes. Taken up again where it breaks off, a bounded number of times.
+/// Reads a server's own stream and passes on what comes. Taken up again where it breaks off or cannot be had just now, a
+/// bounded number of times in a row. A server that has none says so, and that is that.
 async fn pump(
     ports: &EdgePorts,
     memory: &SessionMemory,
@@ -439,7 +456,9 @@ async fn pump(
 ) {
     let mut listening = Some(listening);
     let mut last_event_id: Option<String> = None;
-    for _ in 0..PUMP_ATTEMPTS_MAX {
+    let mut attempts = 0;
+    while attempts < PUMP_ATTEMPTS_MAX {
+        attempts = attempts.saturating_add(1);
         let (Some(caller), Some(session)) = (memory.caller(), memory.upstream(server)) else {
             return;
         };
@@ -451,37 +470,51 @@ async fn pump(
         };
         let mut request = legacy_stream(&place.server, &session, last_event_id.as_deref());
         request.timeout_ms = LISTEN_MS_MAX;
-        let Ok(reply) = ports.send(&permit, &place.server, request).await else {
-            return;
-        };
-        if reply.status != 200 || reply.kind != BodyKind::Events {
-            return;
-        }
-        if let Some(listening) = listening.take() {
-            let _ = listening.send(());
-        }
-        let mut body = reply.body;
-        let mut reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
-        while let Some(Ok(chunk)) = body.chunk().await {
-            if reader.push(&chunk).is_err() {
-                return;
-            }
-            while let Some(event) = reader.next_event() {
-                last_event_id = event.id.or(last_event_id);
-                if event.data.is_empty() {
-                    continue;
+        match ports.send(&permit, &place.server, request).await {
+            Ok(reply) if reply.status == 200 && reply.kind == BodyKind::Events => {
+                if let Some(listening) = listening.take() {
+                    let _ = listening.send(());
                 }
-                if memory.is_bridge() {
-                    hold::from_server(ports, server, event.data.as_bytes()).await;
-                } else if let Some(message) =
-                    session::from_server(ports, server, event.data.as_bytes()).await
-                {
-                    memory
-                        .streams
-                        .send_anywhere(&memory.rows, &String::from_utf8_lossy(&message));
+                let began_ms = now_ms();
+                let read = pass_on(ports, memory, server, reply.body, &mut last_event_id).await;
+                if read.is_err() {
+                    return;
+                }
+                if now_ms().saturating_sub(began_ms) >= FEED_STEADY_MS {
+                    attempts = 0;
                 }
             }
+            Ok(reply) if reply.status < 500 => return,
+            Ok(_) | Err(_) => {}
         }
         ports.sleep_ms(PUMP_PAUSE_MS).await;
     }
+}
+
+/// Passes on what comes on a stream, to its end. An error where it cannot be read.
+async fn pass_on(
+    ports: &EdgePorts,
+    memory: &SessionMemory,
+    server: &str,
+    mut body: EdgeBody,
+    last_event_id: &mut Option<String>,
+) -> Result<(), StreamFault> {
+    let mut reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
+    while let Some(Ok(chunk)) = body.chunk().await {
+        reader.push(&chunk)?;
+        while let Some(event) = reader.next_event() {
+            *last_event_id = event.id.or(last_event_id.take());
+            if event.data.is_empty() {
+                continue;
+            }
+            let message = event.data.as_bytes();
+            if memory.is_bridge() {
+                hold::from_server(ports, server, message).await;
+            } else if let Some(message) = session::from_server(ports, server, message).await {
+                let text = String::from_utf8_lossy(&message);
+                memory.streams.send_anywhere(&memory.rows, &text);
+            }
+        }
+    }
+    Ok(())
 }
