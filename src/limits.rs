@@ -123,6 +123,10 @@ pub const SESSION_EVENTS_MAX: usize = 1_000;
 /// Server-to-client requests that may wait for an answer in one session.
 pub const SESSION_PENDING_MAX: usize = 100;
 
+/// Requests of one session, or of one client that may be asked, that are under way at once: each has a few of the 10,000
+/// timers of an object, and one timer too many is a panic.
+pub const SESSION_REQUESTS_MAX: usize = 1_000;
+
 /// Time a person has to answer a server's question: as long as a stream to the server may be held open for it.
 pub const INPUT_WAIT_MS: u64 = 600_000;
 

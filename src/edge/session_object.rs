@@ -361,6 +361,8 @@ impl SessionObject {
             return Err((Internal::SessionState.into(), false));
         }
         self.touch();
+        let ticket = self.memory.take_on();
+        let _ticket = ticket.map_err(|error| (error.into(), false))?;
         let ports = self.ports().map_err(|error| (error, false))?;
         let caller = self
             .caller(hand_over, Revision::LATEST_MODERN, request.body.len())
@@ -388,6 +390,11 @@ impl SessionObject {
         }
         let opened = self.opened_for(&hand_over)?;
         self.touch();
+        // What the client answers or cancels makes room.
+        let _ticket = match parsed {
+            Ok(Message::Request(_)) | Err(BadMessage::Batch) => Some(self.memory.take_on()?),
+            _ => None,
+        };
         let revision = Revision::parse(&opened.revision).unwrap_or(Revision::LATEST_LEGACY);
         let ports = self.ports()?;
         let caller = self.caller(hand_over, revision, body.len()).await?;

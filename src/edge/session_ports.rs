@@ -17,7 +17,10 @@ use super::session_rows::SessionRows;
 use super::session_streams::Streams;
 use super::session_subscriptions::Subscribed;
 use super::upstream::EdgeBody;
-use crate::limits::{FEED_STEADY_MS, LISTEN_MS_MAX, UPSTREAM_EVENT_BYTES_MAX};
+use crate::error::Rejection;
+use crate::limits::{
+    FEED_STEADY_MS, LISTEN_MS_MAX, SESSION_REQUESTS_MAX, UPSTREAM_EVENT_BYTES_MAX,
+};
 use crate::mcp::event_stream::{EventReader, StreamFault};
 use crate::policy::{Ask, decide};
 use crate::portal::kept::Kept;
@@ -66,6 +69,8 @@ pub(super) struct SessionMemory {
     connections: RefCell<HashMap<String, UpstreamSession>>,
     pumps: RefCell<HashMap<String, AbortHandle>>,
     in_flight: RefCell<HashMap<String, String>>,
+    /// Requests that have no response yet.
+    unanswered: Rc<Cell<usize>>,
     /// The caller of the latest request, for what happens between requests.
     caller: RefCell<Option<Rc<Caller>>>,
     /// Calls that outlive their requests.
@@ -76,6 +81,15 @@ pub(super) struct SessionMemory {
     is_resting: Cell<bool>,
     /// When the object is woken next, in Unix milliseconds; nothing where it has not been said since the object began.
     wakes_at_ms: Cell<Option<u64>>,
+}
+
+/// A request without a response yet.
+pub(super) struct Ticket(Rc<Cell<usize>>);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// An object that does one grant's calls on one server.
@@ -108,6 +122,7 @@ impl SessionMemory {
             connections: RefCell::default(),
             pumps: RefCell::default(),
             in_flight: RefCell::default(),
+            unanswered: Rc::default(),
             caller: RefCell::default(),
             kept: Rc::default(),
             bridge: RefCell::default(),
@@ -410,6 +425,19 @@ impl SessionMemory {
     pub(super) fn unpark(&self, client_id: &str, wait_ms: u64) -> Option<(String, Parked)> {
         self.rows
             .unpark(client_id, now_ms().saturating_sub(wait_ms))
+    }
+
+    /// Takes a request on, for as long as the ticket is kept or its stream is open.
+    ///
+    /// # Errors
+    /// [`Rejection::TooMany`] beyond [`SESSION_REQUESTS_MAX`].
+    pub(super) fn take_on(&self) -> Result<Ticket, Rejection> {
+        let count = self.unanswered.get();
+        if count.saturating_add(self.streams.open()) >= SESSION_REQUESTS_MAX {
+            return Err(Rejection::TooMany("requests in one session"));
+        }
+        self.unanswered.set(count.saturating_add(1));
+        Ok(Ticket(self.unanswered.clone()))
     }
 
     pub(super) fn note_in_flight(&self, request_id: &str, server: Option<&str>) {

@@ -94,6 +94,11 @@ impl Streams {
         open.into_iter().any(|stream| self.is_connected(stream))
     }
 
+    /// How many streams events still come on.
+    pub(super) fn open(&self) -> usize {
+        self.open.borrow().len()
+    }
+
     /// Whether events still come on a stream.
     pub(super) fn is_open(&self, stream: u64) -> bool {
         self.open.borrow().contains_key(&stream)
