@@ -6,10 +6,10 @@ use futures::future::LocalBoxFuture;
 use web_sys::{Request, Response};
 use worker::{Context, Env};
 
+use super::hand_over::{HAND_OVER, HandOver};
 use super::keys::EdgeKeys;
 use super::ports::{EdgePorts, Lifetime, now_ms};
 use super::router::Address;
-use super::session_object::{HAND_OVER, HandOver};
 use super::web::{self, Head};
 use super::{isolate, pages, reply as edge_reply, store};
 use crate::audit::{EarlyEnd, event_id};

@@ -1,113 +1,36 @@
 //! `SessionObject`: one legacy client session, or the calls of one modern client on a legacy server that may ask it. It
 //! owns the open streams, runs the pipeline for its messages, and survives eviction by its rows.
 
+mod bridge;
+mod watch;
+
 use std::cell::Cell;
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc::Receiver;
-use serde::{Deserialize, Serialize};
 use worker::{DurableObject, Env, Method, Request, Response, State, durable_object};
 
+use self::bridge::BRIDGE;
+pub(super) use self::bridge::hand_over_call;
+use super::hand_over::HandOver;
 use super::ports::{EdgePorts, Lifetime, now_ms};
 use super::session_ports::{Opened, SessionMemory};
 use super::session_rows::SessionRows;
 use super::session_streams::{STANDALONE, parse_event_id};
 use super::upstream::Passed;
-use super::{reply as edge_reply, store, web};
+use super::{reply as edge_reply, store};
 use crate::audit::EarlyEnd;
 use crate::error::{Internal, PortalError, Rejection, to_wire};
-use crate::identity::Principal;
-use crate::limits::{BATCH_MESSAGES_MAX, KEEP_ALIVE_MS, SESSION_IDLE_MS};
+use crate::limits::{BATCH_MESSAGES_MAX, SESSION_IDLE_MS};
 use crate::mcp::message::BadMessage;
 use crate::mcp::{Era, Message, Revision, reply as wire_reply};
 use crate::policy::admit;
 use crate::portal::caller::Deed;
-use crate::portal::ports::{
-    AuditSink as _, Background as _, ClientFacts, Clock as _, Keeping as _, Original, Random as _,
-};
-use crate::portal::questions::askable;
+use crate::portal::ports::{AuditSink as _, Keeping as _, Original, Random as _};
 use crate::portal::record::CallRecord;
 use crate::portal::subscriptions::take_up;
-use crate::portal::watch::{Watch, change_method, still_admitted};
-use crate::portal::{Caller, Outgoing, Reply, ReplyBody, call, handle, hold, rounds};
-
-/// The header in which the worker tells the object who calls. Nobody else can reach the object.
-pub(super) const HAND_OVER: &str = "portcullis-hand-over";
-
-/// Who calls, as the worker found out. What they may do is decided again here: permits are never serialised.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct HandOver {
-    pub session_id: String,
-    pub portal: String,
-    pub principal: Principal,
-    pub agent: Option<String>,
-    pub request_id: String,
-    pub received_ms: u64,
-    pub last_event_id: Option<String>,
-}
-
-/// What the names of objects for modern clients' calls begin with. A client cannot name one: session ids are hexadecimal.
-const BRIDGE: &str = "bridge:";
-
-/// Has an object do a modern client's call.
-pub(super) async fn hand_over_call(
-    ports: &EdgePorts,
-    caller: &Caller,
-    object: &str,
-    body: &[u8],
-) -> Result<Passed, PortalError> {
-    let hand_over = HandOver {
-        session_id: object.to_owned(),
-        portal: caller.portal.id.clone(),
-        principal: (*caller.principal).clone(),
-        agent: caller.agent.clone(),
-        request_id: caller.request_id.clone(),
-        received_ms: caller.received_ms,
-        last_event_id: None,
-    };
-    let id = Message::id_of(body).map_or("null", |id| id.text);
-    let lost = Reply::<Passed>::error(
-        id,
-        &Internal::Interrupted.into(),
-        Era::Modern,
-        &caller.request_id,
-    );
-    let ReplyBody::Json(lost) = lost.body else {
-        return Err(Internal::Platform.into());
-    };
-    let call = web::ObjectCall {
-        binding: "SESSIONS",
-        name: object,
-        method: "POST",
-        header: Some((HAND_OVER, &hand_over.to_header())),
-        body,
-    };
-    let response = web::hand_over(&ports.env, &call, &lost).await;
-    response
-        .map(Passed::Response)
-        .ok_or_else(|| Internal::Interrupted.into())
-}
-
-impl HandOver {
-    /// As a header's value: JSON with everything beyond ASCII escaped, since header values are bytes.
-    pub(super) fn to_header(&self) -> String {
-        let json = serde_json::to_string(self).unwrap_or_default();
-        let mut out = String::with_capacity(json.len());
-        for char in json.chars() {
-            if char.is_ascii() {
-                out.push(char);
-            } else {
-                let mut units = [0_u16; 2];
-                for unit in char.encode_utf16(&mut units) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-        }
-        out
-    }
-}
+use crate::portal::{Caller, Outgoing, Reply, ReplyBody, handle, hold, rounds};
 
 /// One legacy session.
 #[durable_object]
@@ -132,7 +55,7 @@ impl DurableObject for SessionObject {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let Some(hand_over) = hand_over(&request) else {
+        let Some(hand_over) = HandOver::of(&request) else {
             return Response::error("sessions are reached through the portal", 400);
         };
         let body = if request.method() == Method::Post {
@@ -185,11 +108,6 @@ const INITIALIZE_IN_BATCH: BadMessage = BadMessage::NotRpc("initialize is not pa
 
 fn is_initialize(message: &Message<'_>) -> bool {
     matches!(message, Message::Request(request) if request.method == "initialize")
-}
-
-fn hand_over(request: &Request) -> Option<HandOver> {
-    let text = request.headers().get(HAND_OVER).ok()??;
-    serde_json::from_str(&text).ok()
 }
 
 impl SessionObject {
@@ -320,61 +238,6 @@ impl SessionObject {
                 rounds::lost(&ports, &call, &record).await;
             }
         }
-    }
-
-    /// One call of a modern client on a legacy server that may ask it.
-    async fn modern(&self, hand_over: HandOver, body: &[u8]) -> Reply<Original<EdgePorts>> {
-        let request_id = hand_over.request_id.clone();
-        let refused =
-            |id: &str, error: &PortalError| Reply::error(id, error, Era::Modern, &request_id);
-        let Ok(Message::Request(request)) = Message::parse(body) else {
-            return refused("null", &Internal::SessionState.into());
-        };
-        let id = request.id.text;
-        let who = hand_over.clone();
-        match self.modern_call(hand_over, &request).await {
-            Ok(reply) => reply,
-            Err((error, is_recorded)) => {
-                if !is_recorded {
-                    self.record_refusal(&who, Era::Modern, body, &error);
-                }
-                refused(id, &error)
-            }
-        }
-    }
-
-    /// The error comes with whether the pipeline recorded it.
-    async fn modern_call(
-        &self,
-        hand_over: HandOver,
-        request: &crate::mcp::Request<'_>,
-    ) -> Result<Reply<Original<EdgePorts>>, (PortalError, bool)> {
-        let meta = &request.params.meta;
-        let declared = meta.client_capabilities.map_or("{}", |raw| raw.text);
-        let client = ClientFacts {
-            capabilities: askable(declared).unwrap_or_else(|| "{}".to_owned()),
-            info: meta
-                .client_info
-                .map_or_else(|| ClientFacts::portal().info, |info| info.text.to_owned()),
-        };
-        if !self.memory.set_bridge(&hand_over.session_id, client) {
-            return Err((Internal::SessionState.into(), false));
-        }
-        self.touch();
-        let ticket = self.memory.take_on();
-        let _ticket = ticket.map_err(|error| (error.into(), false))?;
-        let ports = self.ports().map_err(|error| (error, false))?;
-        let caller = self
-            .caller(hand_over, Revision::LATEST_MODERN, request.body.len())
-            .await
-            .map_err(|error| (error, false))?;
-        for server in self.memory.upstreams() {
-            self.memory.hear(&ports, &server).await;
-        }
-        let method = crate::mcp::Method::parse(&request.method)
-            .ok_or((Internal::SessionState.into(), false))?;
-        let done = call::call(&ports, &caller, method, request).await;
-        done.map_err(|error| (error, true))
     }
 
     async fn post(
@@ -591,47 +454,6 @@ impl SessionObject {
         take_up(&ports, &caller);
         self.watch(&ports, caller);
         Ok(edge_reply::frames(frames))
-    }
-
-    /// While the client listens: tells it which listings changed, and ends its streams when it may not be here any more.
-    fn watch(&self, ports: &EdgePorts, caller: Rc<Caller>) {
-        if self.is_watching.replace(true) {
-            return;
-        }
-        let (task_ports, memory, is_watching) =
-            (ports.clone(), self.memory.clone(), self.is_watching.clone());
-        ports.spawn(Box::pin(async move {
-            let mut caller = caller;
-            let off = caller.toggled_off(&task_ports).await;
-            let mut watch = Watch::begin(&task_ports, &caller, &off).await;
-            let mut spoke_ms = now_ms();
-            loop {
-                task_ports.sleep_ms(watch.pause_ms(now_ms())).await;
-                let now = now_ms();
-                if !memory.streams.is_connected(STANDALONE) {
-                    break;
-                }
-                if let Some(still) = still_admitted(&task_ports, &caller, now).await {
-                    caller = still;
-                    memory.stop_listening(&caller);
-                } else {
-                    memory.streams.end_all();
-                    break;
-                }
-                let off = caller.toggled_off(&task_ports).await;
-                for listing in watch.changed(&task_ports, &caller, &off).await {
-                    let method = change_method(listing);
-                    let message = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}");
-                    memory.streams.send(&memory.rows, STANDALONE, &message);
-                    spoke_ms = now;
-                }
-                if now.saturating_sub(spoke_ms) >= KEEP_ALIVE_MS {
-                    spoke_ms = now;
-                    memory.streams.keep_alive(STANDALONE);
-                }
-            }
-            is_watching.set(false);
-        }));
     }
 
     async fn delete(&self, hand_over: HandOver) -> Result<web_sys::Response, PortalError> {

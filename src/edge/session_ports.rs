@@ -13,35 +13,21 @@ use serde::{Deserialize, Serialize};
 use worker::State;
 
 use super::ports::{EdgePorts, now_ms};
+use super::session_pump::pump;
 use super::session_rows::SessionRows;
 use super::session_streams::Streams;
 use super::session_subscriptions::Subscribed;
-use super::upstream::EdgeBody;
 use crate::error::Rejection;
-use crate::limits::{
-    FEED_STEADY_MS, LISTEN_MS_MAX, SESSION_REQUESTS_MAX, UPSTREAM_EVENT_BYTES_MAX,
-};
-use crate::mcp::event_stream::{EventReader, StreamFault};
-use crate::policy::{Ask, decide};
+use crate::limits::SESSION_REQUESTS_MAX;
 use crate::portal::kept::Kept;
-use crate::portal::ports::{
-    Background as _, BodyKind, ClientFacts, Clock as _, Parked, UpstreamBody as _, UpstreamSession,
-    Upstreams as _,
-};
-use crate::portal::{Caller, Outgoing, hold, rounds, session};
-use crate::upstream::legacy_stream;
+use crate::portal::ports::{Background as _, ClientFacts, Clock as _, Parked, UpstreamSession};
+use crate::portal::{Caller, Outgoing, rounds};
 
 /// How long a call waits for the server's own stream to be open.
 const LISTENING_MS_MAX: u64 = 1_000;
 
 /// Servers' own streams that nobody has needed for this long, twice looked at, are let go.
 const IDLE_MS: u64 = 30_000;
-
-/// How often a server's own stream is taken up again.
-const PUMP_ATTEMPTS_MAX: u32 = 20;
-
-/// Pause before it is.
-const PUMP_PAUSE_MS: u64 = 1_000;
 
 /// What is known of the session's client.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -472,77 +458,4 @@ impl SessionMemory {
     pub(super) fn toggle(&self, server: &str, off: bool) {
         self.rows.toggle(server, off);
     }
-}
-
-/// Reads a server's own stream and passes on what comes. Taken up again where it breaks off or cannot be had just now, a
-/// bounded number of times in a row. A server that has none says so, and that is that.
-async fn pump(
-    ports: &EdgePorts,
-    memory: &SessionMemory,
-    server: &str,
-    listening: oneshot::Sender<()>,
-) {
-    let mut listening = Some(listening);
-    let mut last_event_id: Option<String> = None;
-    let mut attempts = 0;
-    while attempts < PUMP_ATTEMPTS_MAX {
-        attempts = attempts.saturating_add(1);
-        let (Some(caller), Some(session)) = (memory.caller(), memory.upstream(server)) else {
-            return;
-        };
-        let Some(place) = caller.portal.server(server) else {
-            return;
-        };
-        let Ok(permit) = decide(&caller.admission, &caller.portal, place, Ask::Read) else {
-            return;
-        };
-        let mut request = legacy_stream(&place.server, &session, last_event_id.as_deref());
-        request.timeout_ms = LISTEN_MS_MAX;
-        match ports.send(&permit, &place.server, request).await {
-            Ok(reply) if reply.status == 200 && reply.kind == BodyKind::Events => {
-                if let Some(listening) = listening.take() {
-                    let _ = listening.send(());
-                }
-                let began_ms = now_ms();
-                let read = pass_on(ports, memory, server, reply.body, &mut last_event_id).await;
-                if read.is_err() {
-                    return;
-                }
-                if now_ms().saturating_sub(began_ms) >= FEED_STEADY_MS {
-                    attempts = 0;
-                }
-            }
-            Ok(reply) if reply.status < 500 => return,
-            Ok(_) | Err(_) => {}
-        }
-        ports.sleep_ms(PUMP_PAUSE_MS).await;
-    }
-}
-
-/// Passes on what comes on a stream, to its end. An error where it cannot be read.
-async fn pass_on(
-    ports: &EdgePorts,
-    memory: &SessionMemory,
-    server: &str,
-    mut body: EdgeBody,
-    last_event_id: &mut Option<String>,
-) -> Result<(), StreamFault> {
-    let mut reader = EventReader::new(UPSTREAM_EVENT_BYTES_MAX);
-    while let Some(Ok(chunk)) = body.chunk().await {
-        reader.push(&chunk)?;
-        while let Some(event) = reader.next_event() {
-            *last_event_id = event.id.or(last_event_id.take());
-            if event.data.is_empty() {
-                continue;
-            }
-            let message = event.data.as_bytes();
-            if memory.is_bridge() {
-                hold::from_server(ports, server, message).await;
-            } else if let Some(message) = session::from_server(ports, server, message).await {
-                let text = String::from_utf8_lossy(&message);
-                memory.streams.send_anywhere(&memory.rows, &text);
-            }
-        }
-    }
-    Ok(())
 }
