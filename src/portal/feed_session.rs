@@ -11,7 +11,6 @@ use crate::config::Server;
 use crate::error::UpstreamFault;
 use crate::limits::LISTEN_MS_MAX;
 use crate::mcp::Era;
-use crate::mcp::reply::{Direction, Glance};
 use crate::policy::Permit;
 use crate::upstream::body::own_request;
 use crate::upstream::rpc::{self, Answer, Question};
@@ -93,22 +92,12 @@ impl<P: Ports> FeedSession<P> {
         asked.is_ok_and(|answered| matches!(answered.answer, Some(Answer::Result(_))))
     }
 
-    /// Answers what the server asks: a ping, and that nobody is there for anything else. A server that waits in vain
-    /// may take the session for dead.
+    /// Answers what the server asks. One that waits in vain may take the session for dead.
     fn answer(&self, message: &[u8]) {
-        let Ok(glance) = Glance::at(message) else {
+        let Some(answer) = rpc::declined(message, "This session only listens.") else {
             return;
         };
-        let (Some(Direction::Request), Some(id)) = (glance.direction(), glance.id) else {
-            return;
-        };
-        let outcome = if glance.method_name() == Some("ping") {
-            "\"result\":{}"
-        } else {
-            "\"error\":{\"code\":-32601,\"message\":\"This session only listens.\"}"
-        };
-        let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},{outcome}}}", id.text);
-        let request = legacy_request(&self.server, Some(&self.session), body.into_bytes());
+        let request = legacy_request(&self.server, Some(&self.session), answer);
         let (ports, permit, server) =
             (self.ports.clone(), self.permit.clone(), self.server.clone());
         self.ports.spawn(Box::pin(async move {

@@ -3,6 +3,7 @@
 //! The servers' own streams are opened for the tasks of this principal alone, under the servers' own ids. Each push is
 //! decided anew before it is passed on: it may carry the result of a tool that was denied meanwhile.
 
+use std::future::ready;
 use std::rc::Rc;
 
 use futures::StreamExt as _;
@@ -11,17 +12,16 @@ use futures::stream::{LocalBoxStream, SelectAll};
 use serde_json::{Value, json};
 
 use super::caller::{Caller, Deed, Ending};
+use super::feed::messages;
 use super::inspect::Toward;
-use super::ports::{BodyKind, ClientFacts, Ports, UpstreamBody};
+use super::ports::{BodyKind, ClientFacts, Ports};
 use super::tasks::{self, Handle, quoted};
 use crate::audit::{Kind, Status};
 use crate::config::{Inspect, PortalServer};
 use crate::error::{Internal, PortalError, Rejection};
 use crate::limits::{
     CLIENT_EVENT_BYTES_MAX, LISTEN_MS_MAX, REPLY_DEPTH_MAX, SUBSCRIBE_MS_MAX, SUBSCRIPTIONS_MAX,
-    UPSTREAM_EVENT_BYTES_MAX,
 };
-use crate::mcp::event_stream::EventReader;
 use crate::mcp::json::{Kind as JsonKind, Malformed, Raw, Reader, splice};
 use crate::mcp::reply::{Direction, Glance};
 use crate::mcp::{Era, Method, Request, task};
@@ -302,13 +302,9 @@ async fn acknowledged<P: Ports>(
     if reply.status != 200 || reply.kind != BodyKind::Events {
         return None;
     }
-    let mut stream = Stream {
-        body: reply.body,
-        reader: EventReader::new(UPSTREAM_EVENT_BYTES_MAX),
-    };
+    let mut messages = messages(reply.body);
     let honoured = loop {
-        let message = stream.message().await?;
-        if let Some(honoured) = honoured(&message) {
+        if let Some(honoured) = honoured(&messages.next().await?) {
             break honoured;
         }
     };
@@ -316,37 +312,10 @@ async fn acknowledged<P: Ports>(
     if handles.is_empty() {
         return None;
     }
-    let server = place.server.id.clone();
-    let source = futures::stream::unfold(Some(stream), move |stream| {
-        let server = server.clone();
-        async move {
-            let mut stream = stream?;
-            Some(match stream.message().await {
-                Some(message) => (TaskEvent::Told(server, message), Some(stream)),
-                None => (TaskEvent::Cut(server), None),
-            })
-        }
-    });
-    Some((handles, source.boxed_local()))
-}
-
-/// A server's messages.
-struct Stream<B> {
-    body: B,
-    reader: EventReader,
-}
-
-impl<B: UpstreamBody> Stream<B> {
-    /// The next one; nothing at the end, however it comes.
-    async fn message(&mut self) -> Option<Vec<u8>> {
-        loop {
-            if let Some(event) = self.reader.next_event() {
-                return Some(event.data.into_bytes());
-            }
-            let chunk = self.body.chunk().await?.ok()?;
-            self.reader.push(&chunk).ok()?;
-        }
-    }
+    let (server, teller) = (place.server.id.clone(), place.server.id.clone());
+    let told = messages.map(move |message| TaskEvent::Told(teller.clone(), message));
+    let cut = futures::stream::once(ready(TaskEvent::Cut(server)));
+    Some((handles, told.chain(cut).boxed_local()))
 }
 
 /// The tasks of which a server says that it will tell, where a message says so.
@@ -443,78 +412,4 @@ impl<'a> Told<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(message: &str) -> Option<(Value, Option<Status>)> {
-        let told = Told::at(message.as_bytes())?;
-        let changed = told.in_clients_words(message.as_bytes(), "se\"aled", &json!(7))?;
-        Some((serde_json::from_slice(&changed).expect("JSON"), told.end()))
-    }
-
-    #[test]
-    fn a_push_is_told_under_the_clients_ids() {
-        let subscription = json!({"io.modelcontextprotocol/subscriptionId":7});
-        for (params, end) in [
-            (json!({"taskId":"t","status":"working"}), None),
-            (
-                json!({"status":"completed","result":{"content":[]},"taskId":"t","_meta":{"x":1}}),
-                Some(Status::Ok),
-            ),
-            (
-                json!({"_meta":{},"taskId":"t","status":"completed","result":{"isError":true}}),
-                Some(Status::ToolError),
-            ),
-            (
-                json!({"taskId":"t","status":"failed","error":{"code":-1,"message":"m"}}),
-                Some(Status::RpcError),
-            ),
-            (
-                json!({"taskId":"t","status":"cancelled"}),
-                Some(Status::Cancelled),
-            ),
-        ] {
-            let message =
-                json!({"jsonrpc":"2.0","method":"notifications/tasks","params":params}).to_string();
-            let (changed, ended) = told(&message).expect("told");
-            let mut expected = params.clone();
-            expected["taskId"] = "se\"aled".into();
-            expected["_meta"] = subscription.clone();
-            assert_eq!(changed["params"], expected, "{message}");
-            assert_eq!(ended, end, "{message}");
-        }
-    }
-
-    #[test]
-    fn nothing_else_is_one() {
-        for message in [
-            r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"taskId":"t"}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"notifications/tasks","params":{"taskId":"t"}}"#,
-            r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":["taskId"]}"#,
-            r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{}}"#,
-            r#"{"jsonrpc":"2.0","method":"notifications/tasks"}"#,
-            "{",
-        ] {
-            assert!(told(message).is_none(), "{message}");
-        }
-    }
-
-    #[test]
-    fn only_an_acknowledgment_says_what_is_honoured() {
-        let ack = |params: Value| {
-            let message = json!({"jsonrpc":"2.0","method":ACKNOWLEDGED,"params":params});
-            honoured(message.to_string().as_bytes())
-        };
-        let all = json!({"notifications":{"taskIds":["a","b"]}});
-        assert_eq!(ack(all), Some(vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!(ack(json!({"notifications":{}})), Some(Vec::new()));
-        assert_eq!(
-            ack(json!({"notifications":{"taskIds":7}})),
-            Some(Vec::new())
-        );
-        assert_eq!(
-            honoured(br#"{"jsonrpc":"2.0","method":"x","params":{}}"#),
-            None
-        );
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 
 use super::chunks::{Chunks, Heard, Posting, chunks, hear};
 use super::endpoint::{Address, Endpoint};
-use super::rpc::{Answer, Answered, answer_in};
+use super::rpc::{Answer, Answered, answer_in, declined};
 use super::session::{
     INITIALIZE_ID, INITIALIZED, Initialized, LEVEL_ID, initialize, level_request, negotiated,
 };
@@ -18,7 +18,6 @@ use crate::error::UpstreamFault;
 use crate::limits::{DECLINED_MAX, EARLY_MESSAGES_MAX, ENDPOINT_MS_MAX, UPSTREAM_EVENT_BYTES_MAX};
 use crate::mcp::Revision;
 use crate::mcp::event_stream::{Event, EventReader};
-use crate::mcp::reply::{Direction, Glance};
 use crate::policy::Permit;
 use crate::portal::ports::{
     BodyKind, ClientFacts, Outbound, Ports, UpstreamSession, Upstreams, random_id,
@@ -257,23 +256,12 @@ impl<P: Ports> Line<'_, P> {
             }
             return;
         }
-        let Ok(glance) = Glance::at(&message) else {
-            return;
-        };
-        let (Some(Direction::Request), Some(id)) = (glance.direction(), glance.id) else {
-            return;
-        };
         if self.declined >= DECLINED_MAX {
             return;
         }
-        self.declined = self.declined.saturating_add(1);
-        let outcome = if glance.method_name() == Some("ping") {
-            "\"result\":{}"
-        } else {
-            "\"error\":{\"code\":-32601,\"message\":\"The client cannot be asked here.\"}"
-        };
-        let id = id.text;
-        let answer = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},{outcome}}}");
-        let _ = self.post(answer.into_bytes()).await;
+        if let Some(answer) = declined(&message, "The client cannot be asked here.") {
+            self.declined = self.declined.saturating_add(1);
+            let _ = self.post(answer).await;
+        }
     }
 }

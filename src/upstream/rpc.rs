@@ -1,7 +1,7 @@
 //! The portal's own requests to a server: one question, one answer, however it is framed.
 
 use crate::config::Server;
-use crate::error::UpstreamFault;
+use crate::error::{METHOD_NOT_FOUND, UpstreamFault};
 use crate::limits::{REPLY_BODY_BYTES_MAX, UPSTREAM_EVENT_BYTES_MAX};
 use crate::mcp::event_stream::EventReader;
 use crate::mcp::reply::{Direction, Glance, unquote};
@@ -86,6 +86,22 @@ pub async fn ask<U: Upstreams>(
 /// nothing else.
 fn fits(answer: &Answer, status: u16) -> bool {
     super::may_answer(status) && (status < 400 || matches!(answer, Answer::Error(_)))
+}
+
+/// The answer to a server that asks where nobody can be asked: its pings are answered, anything else is declined, so that
+/// it does not wait or take its client for dead. Nothing where a message asks nothing. `why` is plain text without quotes.
+#[must_use]
+pub fn declined(message: &[u8], why: &str) -> Option<Vec<u8>> {
+    let glance = Glance::at(message).ok()?;
+    let id = glance
+        .id
+        .filter(|_| glance.direction() == Some(Direction::Request))?;
+    let outcome = if glance.method_name() == Some("ping") {
+        "\"result\":{}".to_owned()
+    } else {
+        format!("\"error\":{{\"code\":{METHOD_NOT_FOUND},\"message\":\"{why}\"}}")
+    };
+    Some(format!("{{\"jsonrpc\":\"2.0\",\"id\":{},{outcome}}}", id.text).into_bytes())
 }
 
 pub(super) fn answer_in(message: &[u8], id: &str) -> Option<Answer> {
