@@ -132,10 +132,16 @@ impl Streams {
     /// Sends a comment; tells whether somebody is there to get it.
     pub(super) fn keep_alive(&self, stream: u64) -> bool {
         let mut streams = self.open.borrow_mut();
-        let frames = streams
-            .get_mut(&stream)
-            .and_then(|open| open.frames.as_mut());
-        frames.is_some_and(|frames| frames.try_send(b":\n\n".to_vec()).is_ok())
+        let Some(open) = streams.get_mut(&stream) else {
+            return false;
+        };
+        let frames = open.frames.as_mut();
+        let is_sent = frames.is_some_and(|frames| frames.try_send(b":\n\n".to_vec()).is_ok());
+        if !is_sent {
+            // Whoever reads none of them is not there.
+            open.frames = None;
+        }
+        is_sent
     }
 
     /// Sends a message that belongs to no request: on the client's own stream, else on any other that is open, else
