@@ -158,6 +158,12 @@ impl Method {
         matches!(self, Self::TasksGet | Self::TasksUpdate | Self::TasksCancel)
     }
 
+    /// Whether what it asks for outlives the request.
+    #[must_use]
+    pub fn is_subscription(self) -> bool {
+        matches!(self, Self::ResourcesSubscribe | Self::ResourcesUnsubscribe)
+    }
+
     /// Whether its server may ask for input before it answers (2026-07-28, basic/patterns/mrtr, "Supported Requests").
     #[must_use]
     pub fn may_ask(self) -> bool {

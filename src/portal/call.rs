@@ -10,7 +10,7 @@ use super::find::find;
 use super::finish::http_status;
 use super::finisher::Finisher;
 use super::keeper::Keeper;
-use super::line::{is_on_line, outlives_call};
+use super::line::is_on_line;
 use super::ports::{Original, Ports, random_id};
 use super::questions::askable;
 use super::record::Again;
@@ -118,7 +118,7 @@ async fn steps<P: Ports>(
             .era_for(caller.era)
             .ok_or_else(|| unrecorded(failure(server, UpstreamFault::NoCommonRevision)))?,
     };
-    if is_subscription(method) && ports.feeds().is_none() {
+    if method.is_subscription() && ports.feeds().is_none() {
         return Err(unrecorded(Rejection::SubscriptionNeedsSession));
     }
     if !method.exists_in(era) {
@@ -150,7 +150,7 @@ async fn steps<P: Ports>(
         .filter(|_| era == Era::Legacy && target.snapshot.facts.logging);
     finisher.askable = askable;
     finisher.route.on_line = era == Era::Legacy && is_on_line(server, &target.snapshot.facts);
-    if finisher.route.on_line && outlives_call(method) {
+    if finisher.route.on_line && method.is_subscription() {
         return Err(unrecorded(failure(server, UpstreamFault::NoSubscriptions)));
     }
     let declares_tasks =
@@ -300,13 +300,6 @@ fn permit(
             Err(unknown().into())
         }
     }
-}
-
-fn is_subscription(method: Method) -> bool {
-    matches!(
-        method,
-        Method::ResourcesSubscribe | Method::ResourcesUnsubscribe
-    )
 }
 
 pub(super) fn names_something(method: Method) -> bool {

@@ -427,6 +427,12 @@ async fn take_up<P: Ports>(
         }
         None => Err(UpstreamFault::Cut),
     };
+    // Another retry of the same state may have been faster.
+    if let Some(kept) = route.ports.kept()
+        && kept.with_hold(call, |_| ()).is_some()
+    {
+        return Err(unrecorded(Rejection::InputTaken));
+    }
     match source {
         Ok(source) => Ok(enter(finisher, call, source.messages(), true)),
         Err(_) => {

@@ -9,7 +9,6 @@ use super::send::Route;
 use crate::catalog::snapshot::Facts;
 use crate::config::{Server, Transport};
 use crate::error::UpstreamFault;
-use crate::mcp::Method;
 use crate::upstream::is_settled;
 use crate::upstream::line::{self, Opened};
 use crate::upstream::source::{Messages, Source};
@@ -21,14 +20,6 @@ pub(super) fn is_on_line(server: &Server, facts: &Facts) -> bool {
         Transport::StreamableHttp => false,
         Transport::HttpSse => true,
     }
-}
-
-/// Whether what is asked for would have to outlive the connection that it is asked on.
-pub(super) fn outlives_call(method: Method) -> bool {
-    matches!(
-        method,
-        Method::ResourcesSubscribe | Method::ResourcesUnsubscribe
-    )
 }
 
 /// Opens a connection on behalf of the client and prepares a call on it. `log_level` is how much its caller wants logged,

@@ -34,7 +34,7 @@ use crate::config::Inspect;
 use crate::error::{Internal, PortalError, Rejection, UpstreamFault, to_wire};
 use crate::limits::{CLIENT_EVENT_BYTES_MAX, QUESTIONS_MAX, ROUNDS_MAX};
 use crate::mcp::reply::{self as wire_reply, Glance};
-use crate::mcp::{Era, Message, Request};
+use crate::mcp::{Era, Message, Method, Request, Text};
 use crate::policy::permit_take_back;
 use crate::upstream::body::{Rewrite, Speaker, rewrite};
 use crate::upstream::source::{Messages, Source};
@@ -287,7 +287,7 @@ fn keep<P: Ports>(finisher: &Finisher<P>, asking: &Asking) -> bool {
 
 /// The messages of a round: first nothing, until the client has answered; then what the server sends.
 fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
-    let route = finisher.route.clone();
+    let mut route = finisher.route.clone();
     let (Some(again), Some(call), Some(kept)) = (
         finisher.again.clone(),
         finisher.route.call.clone(),
@@ -313,6 +313,14 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
             }
         };
         kept.end_round(&call);
+        let Ok(Message::Request(request)) = Message::parse(again.body.as_bytes()) else {
+            return Err(Internal::SessionState.into());
+        };
+        // A person takes minutes, in which rules change: each round is decided anew.
+        let decided = record.finisher(ports, &call).await;
+        let decided = decided.ok_or_else(|| unknown(method, &request))?;
+        route.permit = decided.route.permit;
+        let ports = &route.ports;
         record.asking = Some(Asking {
             has_left: true,
             ..asking.clone()
@@ -323,9 +331,6 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
             return Err(Internal::SessionState.into());
         }
         let responses = serde_json::to_string(&answers).unwrap_or_default();
-        let Ok(Message::Request(request)) = Message::parse(again.body.as_bytes()) else {
-            return Err(Internal::SessionState.into());
-        };
         let body = rewrite(
             &request,
             Rewrite {
@@ -356,6 +361,18 @@ fn wait<P: Ports>(finisher: &Finisher<P>, asking: Asking) -> Messages {
         let replied = replied.map_err(|fault| route.failure(fault))?;
         Ok(replied.messages(route).await)
     })
+}
+
+/// What a call reads like that the rules do not allow any more.
+fn unknown(method: Method, request: &Request<'_>) -> PortalError {
+    let text = |text: &Option<Text<'_>>| text.as_ref().map(|text| text.value.to_string());
+    let name = text(&request.params.name).unwrap_or_default();
+    match method {
+        Method::ToolsCall => Rejection::UnknownTool(name),
+        Method::PromptsGet => Rejection::UnknownPrompt(name),
+        _ => Rejection::UnknownResource(text(&request.params.uri).unwrap_or_default()),
+    }
+    .into()
 }
 
 /// The call ended: nothing of it is kept. The ids of questions that the client need not answer any more.

@@ -1,6 +1,9 @@
 //! Held calls whose object begins anew: taken up where the server lets them be, else ended by name, never made again.
 
+use futures::future::join;
 use portcullis::limits::INPUT_WAIT_MS;
+use portcullis::mcp::{Era, Message};
+use portcullis::portal::handle;
 use portcullis::portal::hold::sweep;
 use serde_json::{Value, json};
 
@@ -238,4 +241,36 @@ fn what_is_here_is_not_swept() {
         "once"
     );
     assert_eq!(bridge.cancels().len(), 1, "once");
+}
+
+/// Two retries with one state, while the stream is being taken up: one goes on with the call, the other is told.
+#[test]
+fn of_two_retries_in_a_new_object_one_is_taken() {
+    let (bridge, first) = anew(Some("e1"));
+    let (live, slower) = (resumed(&bridge), resumed(&bridge));
+    bridge.scene.jira.when_answered(move |_| {
+        live.say(&done());
+        slower.say(&done());
+        Canned::status(202)
+    });
+    let bodies = [1, 2]
+        .map(|number| bridge.retry_body("jira_set", &first.state, &first.all(&accept(number))));
+    let texts = bodies.each_ref().map(Value::to_string);
+    let [one, other] = [0, 1].map(|index| {
+        let caller = bridge.scene.caller("alice", Era::Modern, &bodies[index]);
+        let (world, text) = (&bridge.scene.world, &texts[index]);
+        async move {
+            let message = Message::parse(text.as_bytes()).unwrap();
+            handle(world, &caller, &message).await
+        }
+    });
+    let (one, other) = bridge.scene.world.run(join(one, other));
+    let mut codes = [one, other].map(|reply| {
+        let got = bridge.scene.got(reply).messages().pop().unwrap_or_default();
+        got["error"]["code"].as_i64()
+    });
+    codes.sort_unstable();
+    assert_eq!(codes, [None, Some(-32602)]);
+    assert_eq!(bridge.delivered().len(), 1, "the answers leave once");
+    assert!(bridge.scene.rows().contains(&"outcome ok -".to_owned()));
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::asking::{answer, assert_nothing_left, calls, roots, sample, sampled, scene, will_ask};
 use super::ledger::Break;
+use super::scene::document;
 use super::scene::{Got, Scene, request};
 use super::upstreams::{Canned, Piece};
 
@@ -65,6 +66,30 @@ fn an_error_in_place_of_an_answer_ends_the_call() {
         assert_nothing_left(&scene);
         assert_eq!(answer(&scene, &sample, &sampled("2")).code(), -32600);
     }
+}
+
+/// A person takes minutes, in which the rules may change: the answers stay here, and the end reads like an unknown tool.
+#[test]
+fn a_call_that_may_not_be_made_any_more_does_not_go_again() {
+    let (mut scene, mut got, [sample, roots]) = asked("jira_set");
+    let mut changed = document();
+    changed["servers"]["jira"]["tools"]["deny"] = json!(["set"]);
+    scene.apply(&changed);
+    answer(&scene, &sample, &sampled("1"));
+    answer(&scene, &roots, &json!({"roots":[]}));
+    let end = got.next().unwrap();
+    assert_eq!(end["error"]["code"], -32602, "{end}");
+    assert_eq!(got.next(), None);
+    assert_eq!(calls(&scene).len(), 1);
+    assert_eq!(
+        scene.rows(),
+        [
+            "intent pending -",
+            "outcome input_required -",
+            "outcome refused unknown_tool"
+        ]
+    );
+    assert_nothing_left(&scene);
 }
 
 #[test]
