@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 
-use portcullis::mcp::Era;
+use futures::future::join;
+use portcullis::mcp::{Era, Message};
+use portcullis::portal::handle;
 use serde_json::{Map, Value, json};
 
 use super::live::Live;
@@ -106,6 +108,23 @@ impl Bridge {
         body["params"]["inputResponses"] = responses.clone();
         body["params"]["_meta"]["progressToken"] = RETRY_TOKEN.into();
         body
+    }
+
+    /// Two retries with one state, at once.
+    pub fn race(&self, tool: &str, first: &Asked) -> [Got; 2] {
+        let bodies =
+            [1, 2].map(|number| self.retry_body(tool, &first.state, &first.all(&accept(number))));
+        let texts = bodies.each_ref().map(Value::to_string);
+        let [one, other] = [0, 1].map(|index| {
+            let caller = self.scene.caller("alice", Era::Modern, &bodies[index]);
+            let (world, text) = (&self.scene.world, &texts[index]);
+            async move {
+                let message = Message::parse(text.as_bytes()).unwrap();
+                handle(world, &caller, &message).await
+            }
+        });
+        let (one, other) = self.scene.world.run(join(one, other));
+        [one, other].map(|reply| self.scene.got(reply))
     }
 
     /// What the server got as answers: its own id, and the answer.

@@ -1,9 +1,6 @@
 //! Held calls whose object begins anew: taken up where the server lets them be, else ended by name, never made again.
 
-use futures::future::join;
 use portcullis::limits::INPUT_WAIT_MS;
-use portcullis::mcp::{Era, Message};
-use portcullis::portal::handle;
 use portcullis::portal::hold::sweep;
 use serde_json::{Value, json};
 
@@ -253,21 +250,9 @@ fn of_two_retries_in_a_new_object_one_is_taken() {
         slower.say(&done());
         Canned::status(202)
     });
-    let bodies = [1, 2]
-        .map(|number| bridge.retry_body("jira_set", &first.state, &first.all(&accept(number))));
-    let texts = bodies.each_ref().map(Value::to_string);
-    let [one, other] = [0, 1].map(|index| {
-        let caller = bridge.scene.caller("alice", Era::Modern, &bodies[index]);
-        let (world, text) = (&bridge.scene.world, &texts[index]);
-        async move {
-            let message = Message::parse(text.as_bytes()).unwrap();
-            handle(world, &caller, &message).await
-        }
-    });
-    let (one, other) = bridge.scene.world.run(join(one, other));
-    let mut codes = [one, other].map(|reply| {
-        let got = bridge.scene.got(reply).messages().pop().unwrap_or_default();
-        got["error"]["code"].as_i64()
+    let mut codes = bridge.race("jira_set", &first).map(|got| {
+        let end = got.messages().pop().unwrap_or_default();
+        end["error"]["code"].as_i64()
     });
     codes.sort_unstable();
     assert_eq!(codes, [None, Some(-32602)]);

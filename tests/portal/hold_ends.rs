@@ -1,9 +1,7 @@
 //! How a held call ends where its caller does not simply answer: used states, races, time, rules, and servers that fail.
 
-use futures::future::join;
 use portcullis::limits::{INPUT_WAIT_MS, QUESTIONS_GATHER_MS};
-use portcullis::mcp::{Era, Message};
-use portcullis::portal::handle;
+use portcullis::mcp::Era;
 use serde_json::{Value, json};
 
 use super::bridge::{Bridge, accept, asked, assert_done, call, done, form};
@@ -95,19 +93,7 @@ fn of_two_retries_one_is_taken() {
             Canned::status(202).after(500)
         });
         bridge.scene.world.ledger.slow_ms.set(50);
-        let bodies =
-            [1, 2].map(|number| bridge.retry_body(tool, &first.state, &first.all(&accept(number))));
-        let texts = bodies.each_ref().map(Value::to_string);
-        let [one, other] = [0, 1].map(|index| {
-            let caller = bridge.scene.caller("alice", Era::Modern, &bodies[index]);
-            let (world, text) = (&bridge.scene.world, &texts[index]);
-            async move {
-                let message = Message::parse(text.as_bytes()).unwrap();
-                handle(world, &caller, &message).await
-            }
-        });
-        let (one, other) = bridge.scene.world.run(join(one, other));
-        let [one, other] = [one, other].map(|reply| bridge.scene.got(reply));
+        let [one, other] = bridge.race(tool, &first);
         assert_done(&one);
         assert_eq!(other.code(), -32602);
         assert_eq!(bridge.delivered(), [(json!(5), accept(1))]);
