@@ -5,6 +5,8 @@
 
 use std::rc::Rc;
 
+use futures::future::LocalBoxFuture;
+
 use super::caller::{Caller, Deed, Ending};
 use super::find::find;
 use super::finish::http_status;
@@ -91,7 +93,7 @@ async fn steps<P: Ports>(
         opened_state(ports, caller, method, request, server, &target.name).map_err(unrecorded)?;
     if let (Some(State::Held(held)), false) = (&state, ports.is_holding()) {
         check_param_headers(caller, request, &target).map_err(unrecorded)?;
-        return elsewhere(ports, caller, &held.object, request).await;
+        return boxed(elsewhere(ports, caller, &held.object, request)).await;
     }
 
     // (5) Policy.
@@ -123,7 +125,8 @@ async fn steps<P: Ports>(
     }
     if !method.exists_in(era) {
         // A modern server has no such method: the portal subscribes for the client.
-        let answered = subscriptions::answer(ports, caller, request, deed, place, permit).await;
+        let asked = subscriptions::answer(ports, caller, request, deed, place, permit);
+        let answered = boxed(asked).await;
         return answered.map_err(unrecorded);
     }
     let askable = askable_client(caller, era, method, request);
@@ -131,7 +134,7 @@ async fn steps<P: Ports>(
         check_param_headers(caller, request, &target).map_err(unrecorded)?;
         if let Some(capabilities) = &askable {
             let object = hold::object_name(caller, server, capabilities);
-            return elsewhere(ports, caller, &object, request).await;
+            return boxed(elsewhere(ports, caller, &object, request)).await;
         }
     }
 
@@ -157,7 +160,7 @@ async fn steps<P: Ports>(
         era == Era::Modern && target.snapshot.facts.tasks && tasks::declares(caller, request);
     finisher.task = TaskPart::new(handle, method, declares_tasks);
     if let Some(State::Held(held)) = state {
-        return hold::retry(finisher, request, held).await;
+        return boxed(hold::retry(finisher, request, held)).await;
     }
     if state == Some(State::Again) && !hold::follows_links(request) {
         return Err(unrecorded(Rejection::InputRefused));
@@ -201,11 +204,11 @@ async fn steps<P: Ports>(
     // (8) Upstream.
     ports.note_in_flight(request.id.text, Some(&server.id));
     if finisher.askable.is_some() {
-        return hold::begin(finisher, body).await;
+        return boxed(hold::begin(finisher, body)).await;
     }
     let replied = match era {
         Era::Modern if finisher.again.is_some() && finisher.route.call.is_some() => {
-            return rounds::first(finisher, body).await;
+            return boxed(rounds::first(finisher, body)).await;
         }
         Era::Modern => {
             let call = ModernCall {
@@ -225,6 +228,12 @@ async fn steps<P: Ports>(
 
     // (9, 10) What comes back.
     answer(finisher, replied).await
+}
+
+/// What few calls do, on the heap: the others then carry no room for it, and an isolate that has no such call does not
+/// compile it.
+fn boxed<'f, T>(work: impl Future<Output = T> + 'f) -> LocalBoxFuture<'f, T> {
+    Box::pin(work)
 }
 
 /// Has an object do the whole of a call: what can be asked in the middle outlives its request.
@@ -366,16 +375,16 @@ pub(super) async fn answer<P: Ports>(
         Reading::Whole(status, whole) => (status, whole),
         Reading::Events(body) => {
             let messages = finisher.route.source(body).messages();
-            return stream::answer(finisher, messages).await;
+            return boxed(stream::answer(finisher, messages)).await;
         }
         Reading::Line(opened) => {
             let messages = finisher.call_on_line(*opened);
-            return stream::answer(finisher, messages).await;
+            return boxed(stream::answer(finisher, messages)).await;
         }
     };
     let outcome = match finisher.read(&whole.bytes, status) {
         Ok(outcome) if outcome.asks.is_some() => {
-            return stream::answer(finisher, one(Ok(whole.bytes))).await;
+            return boxed(stream::answer(finisher, one(Ok(whole.bytes)))).await;
         }
         Ok(outcome) => outcome,
         Err(reason) => {
