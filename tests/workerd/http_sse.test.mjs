@@ -167,7 +167,8 @@ describe("a server of the official SDK that speaks HTTP+SSE alone", () => {
   test("a modern client is asked too, and answers with its next request", LIMIT, async () => {
     const capabilities = { elicitation: {} };
     const params = callParams("sdk_ask", { about: "bridged" });
-    const call = (more = {}) => ask(world.url(), token, "tools/call", { ...params, ...more }, { capabilities });
+    const call = (more = {}) =>
+      ask(world.url(), token, "tools/call", { ...params, ...more }, { capabilities });
     const first = (await call()).answer.result;
     assert.equal(first.resultType, "input_required", JSON.stringify(first));
     const [[key, { method, params: asked }]] = Object.entries(first.inputRequests);
