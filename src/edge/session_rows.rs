@@ -202,10 +202,9 @@ impl SessionRows {
 
     /// Whether something of a server waits that was parked since then. What waits longer waits for nobody.
     pub(super) fn is_parked(&self, server: &str, since_ms: u64) -> bool {
-        self.forget_older(since_ms);
         let found: Vec<Number> = self.rows(
-            "SELECT 1 AS value FROM waiting WHERE server = ?1 LIMIT 1",
-            vec![server.into()],
+            "SELECT 1 AS value FROM waiting WHERE server = ?1 AND at_ms >= ?2 LIMIT 1",
+            vec![server.into(), value(since_ms)],
         );
         !found.is_empty()
     }

@@ -9,7 +9,6 @@ use futures::future::LocalBoxFuture;
 
 use super::caller::{Caller, Deed, Ending};
 use super::find::find;
-use super::finish::http_status;
 use super::finisher::Finisher;
 use super::keeper::Keeper;
 use super::line::is_on_line;
@@ -176,7 +175,7 @@ async fn steps<P: Ports>(
     if caller.era == Era::Legacy && ports.kept().is_some() {
         finisher.route.call = Some(random_id(ports));
     }
-    finisher.again = rounds::again(ports, caller, era, request, &target);
+    finisher.again = rounds::again(ports, caller, (era, method), request, &target);
     let server_state = match &state {
         Some(State::Server(state)) => Some(state.as_str()),
         _ => None,
@@ -396,12 +395,11 @@ pub(super) async fn answer<P: Ports>(
     if let (Some(_), Some(kept)) = (&finisher.again, finisher.route.ports.kept()) {
         kept.forget_cancel(&finisher.request_id);
     }
+    let status = outcome.http;
     let changed = finisher
         .finish(outcome, whole.bytes.len())
         .await
         .map_err(|error| (error, true))?;
-    let said = changed.as_deref().unwrap_or(&whole.bytes);
-    let status = http_status(finisher.caller.era, finisher.server_era, said, status);
     let body = match changed {
         Some(bytes) => ReplyBody::Json(bytes),
         None => ReplyBody::Original(whole.original),

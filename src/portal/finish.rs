@@ -30,6 +30,8 @@ pub struct Finished {
     pub(super) refused: Option<PortalError>,
     /// What a client in a session is asked before the call goes on.
     pub(super) asks: Option<Asks>,
+    /// The HTTP status under which it goes to the client, where it is not part of a stream.
+    pub(super) http: u16,
 }
 
 impl Finished {
@@ -40,6 +42,7 @@ impl Finished {
             changed: None,
             refused: None,
             asks: None,
+            http: 200,
         }
     }
 }
@@ -51,8 +54,11 @@ impl<P: Ports> Finisher<P> {
     /// A word for what is wrong with it: it is no answer to this request.
     pub fn read(&self, message: &[u8], status: u16) -> Result<Finished, &'static str> {
         self.inspect(message);
+        if self.sent_id == self.request_id {
+            return self.judge(message, status);
+        }
         let id = Glance::at(message).ok().and_then(|glance| glance.id);
-        let Some(id) = id.filter(|id| self.sent_id != self.request_id && id.text != "null") else {
+        let Some(id) = id.filter(|id| id.text != "null") else {
             return self.judge(message, status);
         };
         if !is_same_id(id.text, &self.sent_id) {
@@ -91,6 +97,7 @@ impl<P: Ports> Finisher<P> {
             };
             return Ok(Finished {
                 changed,
+                http: self.http_status(glance.error, status),
                 ..Finished::of(Status::RpcError)
             });
         }
@@ -118,6 +125,16 @@ impl<P: Ports> Finisher<P> {
             changed: self.in_clients_words(message, &glance)?,
             ..Finished::of(status)
         })
+    }
+
+    /// The HTTP status of an error: 200, except that 2026-07-28 gives its own errors 400 and 404, which a legacy server
+    /// does not know. `upstream` is the status under which it came.
+    fn http_status(&self, error: Option<Raw<'_>>, upstream: u16) -> u16 {
+        match (self.caller.era, self.server_era) {
+            (Era::Modern, Era::Modern) if matches!(upstream, 400 | 404) => upstream,
+            (Era::Modern, Era::Legacy) if error.is_some_and(is_modern_error) => 400,
+            _ => 200,
+        }
     }
 
     fn error_with_id(&self, error: &str) -> Vec<u8> {
@@ -280,6 +297,7 @@ impl<P: Ports> Finisher<P> {
             changed,
             refused,
             asks: _,
+            http: _,
         } = finished;
         let reason = reason.or_else(|| refused.as_ref().map(|error| error.label().to_owned()));
         self.record(status, reason, reply_bytes).await?;
@@ -341,23 +359,12 @@ impl<P: Ports> Finisher<P> {
     }
 }
 
-/// The HTTP status of an answer: 200, except that 2026-07-28 gives its own errors 400 and 404, which a legacy server does
-/// not know. `upstream` is the status under which it came.
-pub(super) fn http_status(client: Era, server: Era, answer: &[u8], upstream: u16) -> u16 {
-    if client == Era::Legacy {
-        return 200;
-    }
-    if server == Era::Modern {
-        let is_own = matches!(upstream, 400 | 404);
-        return if is_own { upstream } else { 200 };
-    }
-    let error = Glance::at(answer).ok().and_then(|glance| glance.error);
-    let error: Option<serde_json::Value> =
-        error.and_then(|error| serde_json::from_str(error.text).ok());
-    let code = error.and_then(|error| error.get("code")?.as_i64());
+/// Whether an error is one that 2026-07-28 defines and sends under 400.
+fn is_modern_error(error: Raw<'_>) -> bool {
+    let error: serde_json::Value = serde_json::from_str(error.text).unwrap_or_default();
+    let code = error.get("code").and_then(serde_json::Value::as_i64);
     let own = [HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION];
-    let is_own = code.is_some_and(|code| own.into_iter().any(|own| i64::from(own) == code));
-    if is_own { 400 } else { 200 }
+    code.is_some_and(|code| own.into_iter().any(|own| i64::from(own) == code))
 }
 
 /// Where a member with this value stands, its name and one comma included. Nothing where its name is not spelled plainly.

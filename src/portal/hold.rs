@@ -161,6 +161,7 @@ fn enter<P: Ports>(finisher: &Finisher<P>, call: &str, own: Messages, has_row: b
     let (inject, injected) = mpsc::channel(HELD_MESSAGES_MAX);
     if let Some(kept) = finisher.route.ports.kept() {
         let hold = Hold {
+            number: 0,
             sent_id: finisher.sent_id.clone(),
             inject,
             last_event_id: finisher.route.last_event_id.clone(),

@@ -2,7 +2,7 @@
 //! caller's input, and a legacy client's call whose rounds of questions are under way. Rows of the object say the same;
 //! what is here and not there are open streams.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 
 use futures::channel::{mpsc, oneshot};
@@ -21,14 +21,16 @@ pub struct Refused;
 /// Calls in the memory of one object.
 #[derive(Default)]
 pub struct Kept {
-    holds: RefCell<BTreeMap<u64, (String, Hold)>>,
-    last_hold: RefCell<u64>,
+    holds: RefCell<HashMap<String, Hold>>,
+    last_hold: Cell<u64>,
     rounds: RefCell<HashMap<String, Round>>,
     cancels: RefCell<HashMap<String, oneshot::Sender<()>>>,
 }
 
 /// A modern client's call on a legacy server.
 pub(super) struct Hold {
+    /// Counts the calls of the object.
+    pub number: u64,
     /// The id and progress token under which the server knows the call, as JSON text.
     pub sent_id: String,
     /// Puts in what the server says beside the call's own stream.
@@ -75,27 +77,21 @@ pub enum Given {
 }
 
 impl Kept {
-    pub(super) fn add_hold(&self, id: &str, hold: Hold) {
-        let mut last = self.last_hold.borrow_mut();
-        *last = last.wrapping_add(1);
-        self.holds.borrow_mut().insert(*last, (id.to_owned(), hold));
+    pub(super) fn add_hold(&self, id: &str, mut hold: Hold) {
+        hold.number = self.last_hold.get().wrapping_add(1);
+        self.last_hold.set(hold.number);
+        let before = self.holds.borrow_mut().insert(id.to_owned(), hold);
+        drop(before);
     }
 
     /// Looks at a held call, or changes it.
     pub(super) fn with_hold<T>(&self, id: &str, look: impl FnOnce(&mut Hold) -> T) -> Option<T> {
-        let mut holds = self.holds.borrow_mut();
-        let found = holds.values_mut().find(|(own, _)| own == id);
-        found.map(|(_, hold)| look(hold))
+        self.holds.borrow_mut().get_mut(id).map(look)
     }
 
     /// Forgets a held call; what drains its stream ends with it.
     pub(super) fn remove_hold(&self, id: &str) -> Option<Hold> {
-        let mut holds = self.holds.borrow_mut();
-        let key = holds
-            .iter()
-            .find(|(_, (own, _))| own == id)
-            .map(|(key, _)| *key)?;
-        holds.remove(&key).map(|(_, hold)| hold)
+        self.holds.borrow_mut().remove(id)
     }
 
     /// How many calls are held, waiting or not.
@@ -107,10 +103,8 @@ impl Kept {
     /// Whether a held call waits for its caller: then its server's silence is no fault.
     #[must_use]
     pub fn is_waiting(&self, call: &str) -> bool {
-        self.holds
-            .borrow()
-            .values()
-            .any(|(own, hold)| own == call && hold.is_waiting)
+        let holds = self.holds.borrow();
+        holds.get(call).is_some_and(|hold| hold.is_waiting)
     }
 
     /// Gives a message of the server that came beside any call's stream to the call it can belong to: the one whose
@@ -118,10 +112,12 @@ impl Kept {
     /// caller is asked; the answer goes to the question's own id.
     pub(super) fn inject(&self, message: &[u8], token: Option<&str>) -> bool {
         let mut holds = self.holds.borrow_mut();
-        let mut fitting = holds.values_mut().filter(|(_, hold)| {
-            !hold.is_answered && token.is_none_or(|token| hold.sent_id == token)
-        });
-        fitting.any(|(_, hold)| hold.inject.try_send(message.to_vec()).is_ok())
+        let fits =
+            |hold: &&mut Hold| !hold.is_answered && token.is_none_or(|token| hold.sent_id == token);
+        let mut fitting: Vec<&mut Hold> = holds.values_mut().filter(fits).collect();
+        fitting.sort_unstable_by_key(|hold| hold.number);
+        let mut fitting = fitting.into_iter();
+        fitting.any(|hold| hold.inject.try_send(message.to_vec()).is_ok())
     }
 
     /// Begins a round: the answers, once all are there. `given` are those that were there before.

@@ -36,8 +36,7 @@ pub(super) struct Relay<P: Ports> {
     ready: VecDeque<Outgoing>,
     is_finished: bool,
     bytes: usize,
-    /// What is passed on from here on is an event.
-    is_stream: Rc<Cell<bool>>,
+    framing: Rc<Framing>,
     /// Questions to a modern client that become one round: the server's id, as JSON text, and what it asks.
     asked: Vec<(String, Question)>,
     /// How large they are together: one message brings them to the client.
@@ -50,6 +49,23 @@ pub(super) struct Relay<P: Ports> {
     cancelled: Option<oneshot::Receiver<()>>,
 }
 
+/// How what is passed on is framed; shared with whoever makes the response.
+pub(super) struct Framing {
+    /// What is passed on from here on is an event.
+    pub(super) is_stream: Cell<bool>,
+    /// The HTTP status of an answer that is none.
+    pub(super) http: Cell<u16>,
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self {
+            is_stream: Cell::new(false),
+            http: Cell::new(200),
+        }
+    }
+}
+
 /// What comes next.
 enum Next {
     Message(Option<Result<Vec<u8>, PortalError>>),
@@ -58,11 +74,7 @@ enum Next {
 }
 
 impl<P: Ports> Relay<P> {
-    pub(super) fn new(
-        finisher: Finisher<P>,
-        messages: Messages,
-        is_stream: Rc<Cell<bool>>,
-    ) -> Self {
+    pub(super) fn new(finisher: Finisher<P>, messages: Messages, framing: Rc<Framing>) -> Self {
         let is_modern = finisher.server_era == Era::Modern;
         let kept = finisher.route.ports.kept();
         // A legacy server is told itself; a modern one sees its stream closed.
@@ -75,7 +87,7 @@ impl<P: Ports> Relay<P> {
             ready: VecDeque::new(),
             is_finished: false,
             bytes: 0,
-            is_stream,
+            framing,
             asked: Vec::new(),
             asked_bytes: 0,
             asks_ms: 0,
@@ -89,8 +101,9 @@ impl<P: Ports> Relay<P> {
         if round > 0 {
             finisher.sent_id = rounds::round_id(&finisher.caller, round);
         }
-        let is_stream = Rc::new(Cell::new(true));
-        let mut relay = Self::new(finisher, messages, is_stream);
+        let framing = Rc::new(Framing::default());
+        framing.is_stream.set(true);
+        let mut relay = Self::new(finisher, messages, framing);
         relay.round = round;
         relay
     }
@@ -99,7 +112,7 @@ impl<P: Ports> Relay<P> {
     pub(super) async fn next(&mut self) -> Option<(Outgoing, bool)> {
         loop {
             if let Some(message) = self.ready.pop_front() {
-                self.is_stream.set(true);
+                self.framing.is_stream.set(true);
                 return Some((message, self.is_finished && self.ready.is_empty()));
             }
             if self.is_finished {
@@ -119,7 +132,7 @@ impl<P: Ports> Relay<P> {
     }
 
     async fn wait(&mut self) -> Next {
-        let ports = self.finisher.route.ports.clone();
+        let ports = &self.finisher.route.ports;
         let message = self.messages.next();
         if let Some(cancelled) = &mut self.cancelled {
             return match select(message, cancelled).await {
@@ -169,10 +182,11 @@ impl<P: Ports> Relay<P> {
 
     async fn finish(&mut self, finished: Finished, data: Vec<u8>) {
         let bytes = finished.changed.as_ref().map_or(data.len(), Vec::len);
-        if self.is_stream.get() && bytes > CLIENT_EVENT_BYTES_MAX {
+        if self.framing.is_stream.get() && bytes > CLIENT_EVENT_BYTES_MAX {
             return self.fault(UpstreamFault::TooLarge).await;
         }
         self.is_finished = true;
+        self.framing.http.set(finished.http);
         self.drop_call();
         let message = match self.finisher.finish(finished, self.bytes).await {
             Ok(changed) => changed.unwrap_or(data),

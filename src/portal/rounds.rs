@@ -89,13 +89,14 @@ pub fn round_id(caller: &Caller, round: u32) -> String {
 pub(super) fn again<P: Ports>(
     ports: &P,
     caller: &Caller,
-    era: Era,
+    (era, method): (Era, Method),
     request: &Request<'_>,
     target: &Target,
 ) -> Option<Rc<Again>> {
     if caller.era != Era::Legacy || era != Era::Modern {
         return None;
     }
+    let may_go_again = ports.kept().is_some() && method.may_ask();
     let client = ports.client();
     let capabilities = client
         .as_ref()
@@ -103,7 +104,11 @@ pub(super) fn again<P: Ports>(
     let tool = target.tool().filter(|tool| !tool.headers.is_empty());
     let arguments = request.params.arguments.map(|raw| raw.text);
     Some(Rc::new(Again {
-        body: String::from_utf8_lossy(request.body).into_owned(),
+        body: if may_go_again {
+            String::from_utf8_lossy(request.body).into_owned()
+        } else {
+            String::new()
+        },
         name: target.name.clone(),
         headers: tool
             .map(|tool| param_headers::of_call(&tool.headers, arguments))

@@ -3,18 +3,16 @@
 //! Messages pass in the order they came. The answer is recorded before it is passed on where the call could change
 //! something, and soon after otherwise.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use futures::StreamExt as _;
 use futures::future::{Either, select};
 use futures::stream::LocalBoxStream;
 
-use super::finish::http_status;
 use super::finisher::Finisher;
 use super::ports::{Original, Ports};
 use super::record::CallRecord;
-use super::relay::Relay;
+use super::relay::{Framing, Relay};
 use super::reply::{Outgoing, Reply};
 use crate::error::PortalError;
 use crate::limits::KEEP_ALIVE_MS;
@@ -32,7 +30,6 @@ pub(super) async fn answer<P: Ports>(
     let ports = finisher.route.ports.clone();
     let began_ms = ports.now_ms();
     // A legacy client can come back for the rest of a stream, also after its object began anew.
-    let (client_era, server_era) = (finisher.caller.era, finisher.server_era);
     let record = finisher
         .route
         .call
@@ -40,10 +37,10 @@ pub(super) async fn answer<P: Ports>(
         .filter(|_| finisher.caller.era == Era::Legacy)
         .map(|call| (call, CallRecord::of(&finisher)));
     let last_event_id = finisher.route.last_event_id.clone();
-    let is_stream = Rc::new(Cell::new(false));
+    let framing = Rc::new(Framing::default());
     // The stream owns the read that is under way, so giving up waiting for it loses nothing.
     let mut messages = futures::stream::unfold(
-        Relay::new(finisher, messages, is_stream.clone()),
+        Relay::new(finisher, messages, framing.clone()),
         |mut relay| async move {
             let next = relay.next().await?;
             Some((next, relay))
@@ -61,15 +58,14 @@ pub(super) async fn answer<P: Ports>(
             }
             Either::Left((first, _)) => first,
             Either::Right(_) => {
-                is_stream.set(true);
+                framing.is_stream.set(true);
                 None
             }
         }
     };
     if let Some((Outgoing::Message(message), true)) = first {
-        let status = http_status(client_era, server_era, &message, 200);
         return Ok(Reply {
-            status,
+            status: framing.http.get(),
             ..Reply::json(message)
         });
     }

@@ -191,11 +191,12 @@ impl<P: Ports> Source<P> {
                 return Err(UpstreamFault::BadAnswer("unreadable event stream"));
             }
             let now_ms = self.ports.now_ms();
-            if self.ports.is_asking(self.place(), self.call.as_deref()) {
+            if now_ms >= self.ends_ms {
+                if !self.is_asking() {
+                    return Err(self.outlived());
+                }
                 // The person takes their time, and so does the server that waits for them.
                 self.ends_ms = now_ms.saturating_add(life_ms(&self.server));
-            } else if now_ms >= self.ends_ms {
-                return Err(self.outlived());
             }
             let left_ms = self.ends_ms.saturating_sub(now_ms);
             let posting = self.connection.as_mut().map(|line| &mut line.posting);
@@ -204,8 +205,7 @@ impl<P: Ports> Source<P> {
                 Heard::Chunk(Some(Ok(chunk))) => {
                     self.is_unreadable = self.reader.push(&chunk).is_err();
                 }
-                Heard::Chunk(Some(Err(UpstreamFault::TimedOut(_))))
-                    if self.ports.is_asking(self.place(), self.call.as_deref()) => {}
+                Heard::Chunk(Some(Err(UpstreamFault::TimedOut(_)))) if self.is_asking() => {}
                 Heard::Chunk(Some(Err(fault))) => self.broken(fault).await?,
                 Heard::Chunk(None) => self.broken(UpstreamFault::Cut).await?,
                 // A server may hold back its reply to the call for as long as it works; the stream says whether it does.
@@ -213,6 +213,11 @@ impl<P: Ports> Source<P> {
                 Heard::Posted(Err(fault)) => return Err(fault),
             }
         }
+    }
+
+    /// Whether the server waits for the client: its silence is no fault then.
+    fn is_asking(&self) -> bool {
+        self.ports.is_asking(self.place(), self.call.as_deref())
     }
 
     /// The name under which this call's server waits for the client.
