@@ -18,6 +18,8 @@
 mod asking;
 #[path = "portal/bridge.rs"]
 mod bridge;
+#[path = "portal/client_sessions.rs"]
+mod client_sessions;
 #[path = "portal/keeping.rs"]
 mod keeping;
 #[path = "portal/ledger.rs"]
@@ -59,10 +61,14 @@ mod hold_hand_over;
 mod hold_ledger;
 #[path = "portal/line.rs"]
 mod line;
+#[path = "portal/line_faults.rs"]
+mod line_faults;
 #[path = "portal/line_probe.rs"]
 mod line_probe;
 #[path = "portal/listen.rs"]
 mod listen;
+#[path = "portal/listen_ends.rs"]
+mod listen_ends;
 #[path = "portal/listings.rs"]
 mod listings;
 #[path = "portal/quiet.rs"]
@@ -87,6 +93,8 @@ mod streams;
 mod streams_cut;
 #[path = "portal/subscriptions.rs"]
 mod subscriptions;
+#[path = "portal/subscriptions_legacy.rs"]
+mod subscriptions_legacy;
 #[path = "portal/sync.rs"]
 mod sync;
 #[path = "portal/sync_ids.rs"]
@@ -101,6 +109,8 @@ mod table_across;
 mod tasks;
 #[path = "portal/tasks_listen.rs"]
 mod tasks_listen;
+#[path = "portal/tasks_refused.rs"]
+mod tasks_refused;
 #[path = "portal/toggles.rs"]
 mod toggles;
 #[path = "portal/translation.rs"]

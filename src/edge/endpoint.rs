@@ -1,21 +1,23 @@
 //! The MCP endpoint: steps 1 and 2 of the pipeline, then on to the core, or to the session's own object.
 
+mod identify;
+
 use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 use web_sys::{Request, Response};
 use worker::{Context, Env};
 
+use self::identify::identify;
 use super::hand_over::{HAND_OVER, HandOver};
-use super::keys::EdgeKeys;
 use super::ports::{EdgePorts, Lifetime, now_ms};
 use super::router::Address;
 use super::web::{self, Head};
-use super::{isolate, pages, reply as edge_reply, store};
+use super::{pages, reply as edge_reply, store};
 use crate::audit::{EarlyEnd, event_id};
-use crate::config::{Issuer, Portal, TokenSource};
+use crate::config::{Portal, TokenSource};
 use crate::error::{Internal, PortalError, Rejection};
-use crate::identity::{self, Principal, TokenRefusal, claims};
+use crate::identity::Principal;
 use crate::limits::REQUEST_BODY_BYTES_MAX;
 use crate::mcp::message::BadMessage;
 use crate::mcp::version::is_modern_date;
@@ -105,7 +107,7 @@ fn refuse(arrival: &Arrival, error: &PortalError, named: Option<&str>) -> Respon
     let mut reply = Reply::error(id, error, arrival.era, &arrival.request_id);
     match error {
         PortalError::Rejected(Rejection::Unauthenticated(refusal)) => {
-            let path = named.map_or_else(|| "/mcp".to_owned(), |portal| format!("/p/{portal}/mcp"));
+            let path = path_of(named);
             let origin = &arrival.address.origin;
             let why = if refusal.is_some() {
                 "error=\"invalid_token\", "
@@ -277,81 +279,6 @@ fn is_site_of(portal: &Portal, origin: &str) -> bool {
     port.is_none_or(is_port) && portal.hostnames.iter().any(|known| known == host)
 }
 
-/// (2) Who calls. No token is nobody, whom only a bypass rule admits; a token that does not hold is refused.
-async fn identify(
-    arrival: &Arrival,
-    active: &Active,
-    portal: &Portal,
-    named: Option<&str>,
-) -> Result<Rc<Principal>, PortalError> {
-    let has = |source: TokenSource| {
-        active
-            .config
-            .issuers
-            .iter()
-            .any(|issuer| issuer.source == source)
-    };
-    let asserted = has(TokenSource::CfAccess)
-        .then(|| arrival.head.access_assertion.clone())
-        .flatten();
-    let (token, source) = match asserted {
-        Some(token) => (token, TokenSource::CfAccess),
-        None => match arrival.head.authorization.as_deref() {
-            Some(header) => {
-                let token = identity::bearer_token(header)
-                    .ok_or(Rejection::Unauthenticated(Some(TokenRefusal::Malformed)))?
-                    .to_owned();
-                (token, TokenSource::Authorization)
-            }
-            None => return Ok(Rc::new(Principal::anonymous())),
-        },
-    };
-    let principal = verified(&arrival.ports.env, &token, source, &active.config.issuers)
-        .await
-        .map_err(|refusal| Rejection::Unauthenticated(Some(refusal)))?;
-    let path = named.map_or_else(|| "/mcp".to_owned(), |id| format!("/p/{id}/mcp"));
-    let own = format!("{}{path}", arrival.address.origin);
-    let mut audiences: Vec<&str> = portal.audience.iter().map(String::as_str).collect();
-    audiences.push(&own);
-    claims::check_audience(&principal, &audiences)
-        .map_err(|refusal| Rejection::Unauthenticated(Some(refusal)))?;
-    Ok(principal)
-}
-
-async fn verified(
-    env: &Rc<Env>,
-    token: &str,
-    source: TokenSource,
-    issuers: &[Rc<Issuer>],
-) -> Result<Rc<Principal>, TokenRefusal> {
-    let now = now_ms();
-    let cached = isolate::with(|isolate| {
-        let tokens = match source {
-            TokenSource::Authorization => &isolate.bearer_tokens,
-            TokenSource::CfAccess => &isolate.access_tokens,
-        };
-        tokens.borrow_mut().get(token, now)
-    });
-    if let Some(principal) = cached {
-        return Ok(principal);
-    }
-    let issuers: Vec<Rc<Issuer>> = issuers
-        .iter()
-        .filter(|issuer| issuer.source == source)
-        .cloned()
-        .collect();
-    let keys = EdgeKeys { env: env.clone() };
-    let principal = Rc::new(identity::verify(token, &issuers, &keys, &keys, now).await?);
-    isolate::with(|isolate| {
-        let tokens = match source {
-            TokenSource::Authorization => &isolate.bearer_tokens,
-            TokenSource::CfAccess => &isolate.access_tokens,
-        };
-        tokens.borrow_mut().insert(token, principal.clone(), now);
-    });
-    Ok(principal)
-}
-
 /// A legacy client that names a revision must name one that is spoken (2025-11-25, basic/transports, "Protocol Version
 /// Header").
 fn check_legacy_version(arrival: &Arrival) -> Result<(), PortalError> {
@@ -490,6 +417,11 @@ async fn hand_over(
     response.ok_or_else(|| Internal::SessionState.into())
 }
 
+/// The path of a portal's endpoint.
+fn path_of(named: Option<&str>) -> String {
+    named.map_or_else(|| "/mcp".to_owned(), |id| format!("/p/{id}/mcp"))
+}
+
 /// Protected-resource metadata of a portal (RFC 9728).
 pub(super) async fn metadata(env: &Env, address: &Address, rest: &str) -> Response {
     let Some(active) = store::active(env).await else {
@@ -505,7 +437,7 @@ pub(super) async fn metadata(env: &Env, address: &Address, rest: &str) -> Respon
     if !is_known {
         return pages::not_found();
     }
-    let path = named.map_or_else(|| "/mcp".to_owned(), |id| format!("/p/{id}/mcp"));
+    let path = path_of(named);
     let issuers: Vec<&str> = active
         .config
         .issuers
